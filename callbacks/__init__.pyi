@@ -1,0 +1,7 @@
+from .ema import EMAWeights as EMAWeights
+from .figures import Figures as Figures
+from .history import RunHistory as RunHistory
+from .results import ResultsTable as ResultsTable
+
+__version__: str
+__all__: list[str]

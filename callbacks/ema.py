@@ -1,0 +1,177 @@
+"""Exponential moving average of the weights, used wherever a model is judged."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+Weights = dict[str, Tensor]
+
+
+class EMAWeights(EMAWeightAveraging):
+    """Keeps an average of the trainable parameters and judges the model by it.
+
+    Validation during the fit, and everything after it, sees the average; training goes on from the raw weights. A
+    checkpoint holds both: ``state_dict`` is the average, ``current_model_state`` the raw weights. Unlike its parent it
+    also holds in ``test`` and ``predict`` of the same Trainer, counts batches that stepped rather than optimiser steps
+    (right under manual optimisation), and leaves frozen parameters and buffers alone.
+
+    Args:
+        decay: weight of the old average at each update.
+        warmup: begin with a short memory: the decay of update n is min(decay, (1 + n) / (10 + n)).
+        update_every_n_steps: update after every n-th batch that stepped an optimiser.
+        update_starting_at_step: until so many batches have stepped, the average follows the raw weights.
+    """
+
+    def __init__(
+        self,
+        decay: float = 0.999,
+        warmup: bool = True,
+        update_every_n_steps: int = 1,
+        update_starting_at_step: int | None = None,
+    ) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay={decay}: choose a number in [0, 1), e.g. 0.999.")
+        if update_every_n_steps < 1:
+            raise ValueError(f"update_every_n_steps={update_every_n_steps}: choose at least 1.")
+        super().__init__(
+            decay=decay, update_every_n_steps=update_every_n_steps, update_starting_at_step=update_starting_at_step
+        )
+        self.decay, self.warmup = decay, warmup
+        self.average: Weights = {}
+        self.raw: Weights | None = None
+        """The raw weights, while the module holds the average."""
+        self.updates = 0
+        self.steps = 0
+        self._seen_global_step = 0
+        self._module_is_foreign = False
+
+    # ------------------------------------------------------------------ the average
+    def decay_at(self, update: int) -> float:
+        """The decay of update number ``update``, from 0; the first one copies where there is no warm-up."""
+        if self.warmup:
+            return min(self.decay, (1 + update) / (10 + update))
+        return self.decay if update else 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin a fit from the raw weights; a second fit takes up those of the first."""
+        if stage == "fit":
+            if any(isinstance(parameter, DTensor) for parameter in pl_module.parameters()):
+                raise ValueError("EMAWeights averages whole parameters and cannot follow sharded ones: leave it out.")
+            self._leave(pl_module)
+            self._module_is_foreign = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Have an average before the first batch."""
+        self._ensure(pl_module)
+        self._seen_global_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update, if this batch stepped an optimiser."""
+        if trainer.global_step == self._seen_global_step:
+            return
+        self._seen_global_step = trainer.global_step
+        self.steps += 1
+        waiting = self.steps <= (self.update_starting_at_step or 0)
+        if waiting or self.steps % self.update_every_n_steps == 0:
+            self._update(pl_module, 0.0 if waiting else self.decay_at(self.updates))
+            self.updates += 0 if waiting else 1
+
+    @torch.no_grad()
+    def _update(self, pl_module: LightningModule, decay: float) -> None:
+        for name, parameter in _trainable(pl_module).items():
+            self.average[name].lerp_(parameter, 1 - decay)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: updates follow steps, not epochs."""
+
+    # ------------------------------------------------------------------ where it is used
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge the average; outside a fit the module holds it already."""
+        if trainer.state.fn == "fit":
+            self._enter(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train on from the raw weights."""
+        if trainer.state.fn == "fit":
+            self._leave(pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: the average is in place from ``on_validation_start`` to ``on_validation_end``."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing: the module's own epoch end, which comes after, still sees the average."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the module."""
+        self._enter(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Put the raw weights back, wherever the fit was."""
+        if trainer.state.fn == "fit":
+            self._leave(pl_module)
+
+    def _ensure(self, pl_module: LightningModule) -> None:
+        for name, parameter in _trainable(pl_module).items():
+            known = self.average.get(name)
+            self.average[name] = (parameter.detach().clone() if known is None else known).to(parameter.device)
+
+    @torch.no_grad()
+    def _enter(self, pl_module: LightningModule) -> None:
+        if self.raw is not None:
+            return
+        self._ensure(pl_module)
+        trainable = _trainable(pl_module)
+        self.raw = {name: parameter.detach().clone() for name, parameter in trainable.items()}
+        for name, parameter in trainable.items():
+            parameter.copy_(self.average[name])
+
+    @torch.no_grad()
+    def _leave(self, pl_module: LightningModule) -> None:
+        if self.raw is None:
+            return
+        for name, parameter in _trainable(pl_module).items():
+            parameter.copy_(self.raw[name])
+        self.raw = None
+
+    # ------------------------------------------------------------------ checkpoints
+    def state_dict(self) -> dict[str, Any]:
+        """The counters."""
+        return {"updates": self.updates, "steps": self.steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the counters back."""
+        self.updates, self.steps = state_dict["updates"], state_dict["steps"]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write the average as ``state_dict`` and the raw weights as ``current_model_state``."""
+        if self._module_is_foreign or not self.average:
+            return
+        state = checkpoint["state_dict"]
+        checkpoint["current_model_state"] = state | (self.raw or {})
+        checkpoint["state_dict"] = state | self.average
+        checkpoint["averaging_state"] = {"n_averaged": torch.tensor(self.updates)}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """In a fit take back both; elsewhere the module has just been given the average, which is right."""
+        if trainer.state.fn != "fit":
+            self._module_is_foreign = True
+            return
+        self.raw = None
+        if "current_model_state" not in checkpoint:
+            rank_zero_info("EMAWeights: the checkpoint holds no average; it begins with the checkpoint's weights.")
+            self.average = {}
+            return
+        self.average = {name: checkpoint["state_dict"][name].clone() for name in _trainable(pl_module)}
+        pl_module.load_state_dict(checkpoint["current_model_state"])
+
+
+def _trainable(pl_module: LightningModule) -> Weights:
+    named = pl_module.named_parameters(remove_duplicate=False)  # a tied weight stands under both of its names
+    return {name: parameter for name, parameter in named if parameter.requires_grad}

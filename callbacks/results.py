@@ -1,0 +1,101 @@
+"""The table at the end of a run: what was reached, beside what it has to be compared with."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from rich.console import Console
+from rich.table import Table
+
+from .files import write_atomically
+
+Results = dict[str, dict[str, float]]
+BOUNDS = ("low", "high")
+
+
+class ResultsTable(Callback):
+    """Prints the metrics of a test (or of ``validate``), each beside its baselines, and writes ``results.json``.
+
+    A metric logged as ``test/success`` fills the row of the model; ``test/success/random`` fills the row ``random``;
+    ``test/success/low`` and ``test/success/high`` are the bounds of its interval.
+
+    Args:
+        title: above the table.
+        columns: metrics to show, in this order; None shows all.
+        digits: decimals.
+        percent: metrics shown in per cent.
+    """
+
+    def __init__(
+        self,
+        title: str | None = None,
+        columns: list[str] | None = None,
+        digits: int = 3,
+        percent: list[str] | None = None,
+    ) -> None:
+        self.title, self.columns, self.digits = title, columns, digits
+        self.percent = percent or []
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print and write."""
+        self._report(trainer, pl_module, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same for a ``validate`` of its own."""
+        if trainer.state.fn == "validate":
+            self._report(trainer, pl_module, "val")
+
+    def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        results = collect({name: float(value) for name, value in trainer.callback_metrics.items()}, split)
+        if not results or not trainer.is_global_zero:
+            return
+        Console().print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}"))
+        if trainer.log_dir and not getattr(trainer, "fast_dev_run", False):
+            content = json.dumps(
+                {name: {k: _json(v) for k, v in row.items()} for name, row in results.items()}, indent=1
+            )
+            path = Path(trainer.log_dir) / ("results.json" if split == "test" else f"results_{split}.json")
+            try:
+                write_atomically(path, lambda file: file.write(content.encode()))
+            except OSError as error:
+                rank_zero_warn(f"ResultsTable cannot write {path}: {error}")
+
+    def table(self, results: Results, title: str) -> Table:
+        """Rows: the model, then its baselines. Columns: the metrics."""
+        shown = [name for name in (self.columns or results) if name in results]
+        rows = dict.fromkeys(["value", *(row for name in shown for row in results[name] if row not in BOUNDS)])
+        table = Table(title=title)
+        table.add_column("")
+        for name in shown:
+            table.add_column(name.replace("_", " ") + (", %" if name in self.percent else ""), justify="right")
+        for row in rows:
+            cells = [self._cell(results[name], row, name in self.percent) for name in shown]
+            table.add_row("model" if row == "value" else row, *cells, style="bold" if row == "value" else None)
+        return table
+
+    def _cell(self, values: dict[str, float], row: str, percent: bool) -> str:
+        if math.isnan(values.get(row, math.nan)):
+            return "—"
+        factor, digits = (100.0, max(0, self.digits - 2)) if percent else (1.0, self.digits)
+        text = f"{factor * values[row]:.{digits}f}"
+        if row == "value" and all(bound in values for bound in BOUNDS):
+            text += " [" + ", ".join(f"{factor * values[bound]:.{digits}f}" for bound in BOUNDS) + "]"
+        return text
+
+
+def collect(metrics: dict[str, float], split: str) -> Results:
+    """Sort ``split/metric`` and ``split/metric/row`` into one dictionary a metric."""
+    results: Results = {}
+    for name, value in metrics.items():
+        prefix, _, rest = name.partition("/")
+        if prefix == split and rest:
+            metric, _, row = rest.partition("/")
+            results.setdefault(metric, {})[row or "value"] = value
+    return {metric: rows for metric, rows in results.items() if "value" in rows}
+
+
+def _json(value: float) -> Any:
+    return value if math.isfinite(value) else None

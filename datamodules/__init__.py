@@ -1,0 +1,9 @@
+"""Where data comes from: each public name is a LightningDataModule.
+
+The names are listed in ``__init__.pyi`` and imported when first used, so that ``import datamodules`` is light.
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

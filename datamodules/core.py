@@ -1,0 +1,171 @@
+"""What every datamodule shares: a seeded order of the data that survives a kill and any number of processes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+Draw = tuple[int, int]
+"""An item of the data set, and a number that decides whatever is random about showing it this time."""
+
+VARIANTS = 2**31
+
+
+class DataError(ValueError):
+    """Data that cannot be had as asked for; the message names the option and the remedy."""
+
+
+class Batches(Protocol):
+    """A data set in memory that gathers whole batches."""
+
+    def __len__(self) -> int:
+        """Items."""
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Any:
+        """One batch."""
+
+
+def random_stream(*keys: int) -> np.random.Generator:
+    """NumPy's generator, a function of ``keys`` only."""
+    return np.random.default_rng((len(keys), *keys))
+
+
+class EpochSampler(DistributedSampler[Draw]):
+    """The order of one split, a pure function of (seed, epoch).
+
+    Row j of the k-th batch of rank r is row ``j * W + r`` of the k-th global batch, so that W processes see together
+    what one process sees. Being a ``DistributedSampler`` keeps Lightning from wrapping it and has it call
+    ``set_epoch``.
+
+    Args:
+        size: items of the split.
+        batch_size: global batch, all processes together.
+        seed: of the order.
+        shuffle: training order (permutations, chained where an epoch needs several; only full global batches);
+            otherwise each item once, in order.
+        steps: batches an epoch when shuffling; None takes ``max(1, size // batch_size)``.
+        num_replicas: processes W.
+        rank: this process.
+
+    Raises:
+        DataError: the split is empty, or the batch does not divide among the processes.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        steps: int | None = None,
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        if size < 1:
+            raise DataError("The split is empty: ask for at least 1 item.")
+        if batch_size % num_replicas:
+            raise DataError(
+                f"batch_size={batch_size} is the batch of all processes together and does not divide by "
+                f"{num_replicas} processes. Choose a multiple of {num_replicas}."
+            )
+        super().__init__(range(size), num_replicas, rank, shuffle, seed)  # type: ignore[arg-type]
+        self.size, self.batch_size = size, batch_size
+        self.rows = (steps or max(1, size // batch_size)) * batch_size if shuffle else size
+        self.start = 0
+        """Batches to skip, once, after a resume in the middle of an epoch."""
+
+    def __len__(self) -> int:
+        """Items of this rank in a whole epoch."""
+        return len(range(self.rank, self.rows, self.num_replicas))
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Items of this rank, each with its variant."""
+        skip, self.start = self.start * self.batch_size, 0
+        variants = random_stream(self.seed, self.epoch, 1).integers(VARIANTS, size=self.rows)
+        order = self._order()
+        for row in range(skip + self.rank, self.rows, self.num_replicas):
+            yield int(order[row]), int(variants[row])
+
+    def _order(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if not self.shuffle:
+            return np.arange(self.rows)
+        stream = random_stream(self.seed, self.epoch, 0)
+        chained = [stream.permutation(self.size) for _ in range(-(-self.rows // self.size))]
+        return np.concatenate(chained)[: self.rows]
+
+
+class _Gathered(Dataset[Any]):
+    """Adapts ``Batches`` to ``DataLoader``, and plain indices (``overfit_batches``) to draws."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitems__(self, draws: Sequence[Draw | int]) -> Any:
+        return self.batches.__getitems__([draw if isinstance(draw, tuple) else (draw, 0) for draw in draws])
+
+
+def _as_gathered(batch: Any) -> Any:
+    return batch
+
+
+class BaseDataModule(LightningDataModule):
+    """The thin base: batch size, seed, loaders whose position is saved with each checkpoint.
+
+    Args:
+        batch_size: global batch of one optimiser step, all processes together.
+        eval_batch_size: the same in validation, test and prediction.
+        steps_per_epoch: training batches an epoch; None goes once through the data.
+        num_workers: loader processes; the data is in memory, so 0 is usually fastest. No result depends on it.
+        seed: of the order and of all that is random about an item.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        steps_per_epoch: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.steps_per_epoch, self.num_workers, self.seed = steps_per_epoch, num_workers, seed
+        self._resume_at = 0
+
+    def loader(self, batches: Batches, train: bool) -> DataLoader[Any]:
+        """A loader over ``batches`` in the order of ``EpochSampler``."""
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        batch = self.batch_size if train else self.eval_batch_size - self.eval_batch_size % world or world
+        steps = self.steps_per_epoch if train else None
+        sampler = EpochSampler(len(batches), batch, self.seed, train, steps, world, rank)
+        if train:
+            sampler.start, self._resume_at = self._resume_at, 0
+        return DataLoader(
+            _Gathered(batches),
+            batch_size=batch // world,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=_as_gathered,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the training order: batches that this epoch has begun."""
+        if self.trainer is None or not self.trainer.training:
+            return {}
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = self.trainer.num_training_batches
+        return {"batches": progress.ready % batches if batches != float("inf") else progress.ready}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue there."""
+        self._resume_at = int(state_dict.get("batches", 0))

@@ -1,0 +1,1 @@
+"""Expert plans from MiniGrid and BabyAI, and the real environments to try plans in."""

@@ -1,0 +1,73 @@
+"""The ``litmotif`` command: the only place where the three packages meet.
+
+What needs no PyTorch (``--help``, ``--version``, ``list``, ``doctor``) is answered before it is imported.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+
+HELP = """\
+usage: litmotif COMMAND [options]
+
+Lightning modules for motion, policies and music.
+
+  fit        train, then test the best checkpoint
+  validate   evaluate on the validation split
+  test       evaluate on the test split
+  predict    run on the test split and keep what comes out
+  list       modules, datamodules, callbacks and configs, one line each
+  doctor     versions, origins, accelerators, extras
+
+options of fit, validate, test, predict (COMMAND --help shows all):
+  -c NAME             a shipped config (litmotif list) or a file; several are laid over each other
+  --ckpt_path WHICH   last, best, a file, or a run folder
+  --model.KEY VALUE   a hyper-parameter of the module; likewise --data.KEY, --trainer.KEY
+  --print_config      show the resolved config and stop
+
+  litmotif --version
+  litmotif fit -c mdlm/empty_8x8
+  litmotif test -c mdlm/empty_8x8 --ckpt_path best
+"""
+RUNS = ("fit", "validate", "test", "predict")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments; None takes those of the process.
+
+    Returns:
+        The exit status: 0; 1 after a failure; 2 for a wrong request; 130 after Ctrl-C.
+    """
+    from .origins import complain_about_foreign_packages
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if complain_about_foreign_packages():
+        return 1
+    if command == "--version":
+        from .. import __version__
+
+        print(f"litmotif {__version__}")
+        return 0
+    if command == "list":
+        from .catalogue import show
+
+        return show()
+    if command == "doctor":
+        from .doctor import examine
+
+        return examine()
+    if command in RUNS:
+        from .run import run
+
+        return run(arguments)
+    near = difflib.get_close_matches(command, [*RUNS, "list", "doctor"], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    print(f"litmotif: there is no command {command!r}.{hint} See litmotif --help.", file=sys.stderr)
+    return 2

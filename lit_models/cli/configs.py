@@ -1,0 +1,81 @@
+"""Configs by name: those that are shipped, and files."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+OVERLAYS = ("trainer", "logger", "debug")
+"""Folders whose configs change how an experiment runs, not what it is."""
+DEFAULTS = "defaults"
+
+
+class ConfigError(ValueError):
+    """A config that cannot be found."""
+
+
+def folder() -> Path:
+    """Where the shipped configs lie: in the wheel, or in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def names() -> list[str]:
+    """Names of the shipped configs, overlays last."""
+    found = [path.relative_to(folder()).with_suffix("").as_posix() for path in folder().rglob("*.yaml")]
+    return sorted((n for n in found if n != DEFAULTS), key=lambda name: (name.split("/")[0] in OVERLAYS, name))
+
+
+def find(name: str) -> Path:
+    """The file of a config.
+
+    Args:
+        name: a path, or the name of a shipped config with or without its ending.
+
+    Raises:
+        ConfigError: neither; names the nearest.
+    """
+    shipped = folder() / f"{name.removesuffix('.yaml')}.yaml"
+    for candidate in (Path(name), shipped):
+        if candidate.is_file():
+            return candidate
+    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
+    hint = f" Nearest: {', '.join(near)}." if near else ""
+    raise ConfigError(f"-c {name}: no such file, and no shipped config of that name.{hint} See litmotif list.")
+
+
+def summary(path: Path) -> str:
+    """The second line of a config: what it is."""
+    lines = path.read_text().splitlines()
+    return lines[1].lstrip("# ").strip() if len(lines) > 1 else ""
+
+
+def experiment_name(requested: list[str]) -> str:
+    """The name of an experiment: that of its first config that is no overlay."""
+    for name in requested:
+        shipped = name.removesuffix(".yaml")
+        if shipped in names():
+            if shipped.split("/")[0] not in OVERLAYS:
+                return shipped
+        else:
+            return Path(name).stem
+    return "unnamed"
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Take the ``-c`` out of command-line arguments.
+
+    Returns:
+        The requested configs, and the other arguments.
+    """
+    requested: list[str] = []
+    rest: list[str] = []
+    tokens: Iterator[str] = iter(arguments)
+    for token in tokens:
+        if token in ("-c", "--config"):
+            requested.append(next(tokens, ""))
+        elif token.startswith(("--config=", "-c=")):
+            requested.append(token.split("=", 1)[1])
+        else:
+            rest.append(token)
+    return requested, rest

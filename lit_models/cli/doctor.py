@@ -1,0 +1,76 @@
+"""``litmotif doctor``: what this machine has, without importing PyTorch."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, metadata, version
+
+from rich.console import Console
+from rich.table import Table
+
+from . import configs
+from .origins import HOME, origins
+
+LIBRARIES = ("litmotif", "torch", "lightning", "torchmetrics", "jsonargparse", "tensorboard", "wandb", "minigrid")
+
+
+def installed(distribution: str) -> str | None:
+    """The installed version of a distribution."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def extras() -> dict[str, list[str]]:
+    """What each extra still lacks here."""
+    try:
+        about = metadata("litmotif")
+    except PackageNotFoundError:
+        return {}
+    missing: dict[str, list[str]] = {name: [] for name in about.get_all("Provides-Extra") or [] if name != "all"}
+    for requirement in about.get_all("Requires-Dist") or []:
+        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", requirement)
+        library = re.match(r"[\w.-]+", requirement)
+        if extra and library and extra[1] in missing and installed(library[0]) is None:
+            missing[extra[1]].append(library[0])
+    return missing
+
+
+def accelerators() -> list[str]:
+    """What could be computed on: asked of the system, since PyTorch takes seconds to import."""
+    found = [f"cpu ({platform.processor() or platform.machine()})"]
+    if smi := shutil.which("nvidia-smi"):
+        listed = subprocess.run([smi, "-L"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+        found += [f"cuda ({line})" for line in listed.stdout.splitlines() if line.startswith("GPU")]
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        found.append("mps (Apple silicon)")
+    return found
+
+
+def examine() -> int:
+    """Print the findings."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("[cyan]versions[/cyan]", "")
+    table.add_row("  python", f"{platform.python_version()} ({sys.executable})")
+    for library in LIBRARIES:
+        table.add_row(f"  {library}", installed(library) or "[red]not installed[/red]")
+    table.add_row("[cyan]origins[/cyan]", "")
+    for name, place in origins().items():
+        verdict = "ours" if place == HOME / name else "[red]not ours[/red]"
+        table.add_row(f"  {name}", f"{place} ({verdict})")
+    table.add_row("  configs", str(configs.folder()))
+    table.add_row("[cyan]accelerators[/cyan]", "")
+    for device in accelerators():
+        table.add_row("", device)
+    table.add_row("[cyan]extras[/cyan]", "")
+    for name, missing in extras().items():
+        remedy = rf"needs {', '.join(missing)}: pip install 'litmotif\[{name}]'"
+        table.add_row(f"  {name}", remedy if missing else "[green]installed[/green]")
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+    return 0

@@ -1,0 +1,109 @@
+"""Checkpoints: plain data and tensors, read without a pickle, given back as the right class."""
+
+import importlib
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from .module import BaseModule
+
+PREFERENCE = ("best.ckpt", "last.ckpt", "exception.ckpt")
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of ours; the message says what it is and what to do."""
+
+
+def describe(module: "BaseModule") -> dict[str, str]:
+    """The entry that a checkpoint carries about its class."""
+    return {"class": type(module).__name__, "module": type(module).__module__}
+
+
+def require_same_class(checkpoint: dict[str, Any], module: "BaseModule") -> None:
+    """Refuse a checkpoint of another class.
+
+    Raises:
+        CheckpointError: names both classes.
+    """
+    written = checkpoint.get("litmotif", {}).get("class", type(module).__name__)
+    if written != type(module).__name__:
+        raise CheckpointError(
+            f"The checkpoint holds a {written}, not a {type(module).__name__}. Choose the config of that class, or "
+            "give back the right class with lit_models.load(path)."
+        )
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint file that ``path`` names: itself, or the best (else the last) one of a run folder.
+
+    Raises:
+        FileNotFoundError: nothing there; the message lists what was looked for.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        candidates = [path]
+    else:
+        candidates = [folder / name for name in PREFERENCE for folder in (path / "checkpoints", path)]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is None:
+        raise FileNotFoundError("No checkpoint: looked for " + ", ".join(str(candidate) for candidate in candidates))
+    return found
+
+
+def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint with ``weights_only=True``: nothing in it can run.
+
+    Args:
+        path: a ``.ckpt`` file or a run folder.
+        map_location: where its tensors go.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is truncated, a pickle in disguise, or no Lightning checkpoint.
+    """
+    file = find(path)
+    try:
+        checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} holds pickled objects, not plain data and tensors; it was not opened, for it could run code. "
+            "Write it again with plain hyper-parameters, or take another checkpoint."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged or no checkpoint ({error}). Take an earlier one.") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{file} is no Lightning checkpoint: it has no 'state_dict'.")
+    return checkpoint
+
+
+def load(path: str | Path, weights: Literal["average", "raw"] = "average", map_location: str = "cpu") -> "BaseModule":
+    """Give back a trained module, in eval mode.
+
+    Args:
+        path: a ``.ckpt`` file, or a run folder (its best checkpoint, else its last).
+        weights: ``average`` takes the averaged weights where the run kept an average; ``raw`` the trained ones.
+        map_location: the device.
+
+    Returns:
+        A module of the class that wrote the checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: no checkpoint of a public module, or its shapes do not fit its hyper-parameters.
+    """
+    checkpoint = read(path, map_location)
+    package = importlib.import_module(__package__.partition(".")[0])
+    name = checkpoint.get("litmotif", {}).get("class")
+    if name not in package.__all__:
+        raise CheckpointError(f"{path} holds {name or 'no class name'}: none of {sorted(package.__all__)}.")
+    hparams = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+    module: BaseModule = getattr(package, name)(**hparams)
+    state = checkpoint.get("current_model_state") if weights == "raw" else None
+    try:
+        module.load_state_dict(state or checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the architecture that it names: {error}") from error
+    return module.to(map_location).eval()

@@ -1,0 +1,105 @@
+"""AdamW with decay groups, and learning-rate schedules stepped per step or per epoch."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+ScheduleName = Literal["constant", "cosine", "linear", "exponential", "plateau"]
+
+
+def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Split the trainable parameters: matrices decay, vectors (biases, norms, gains) do not."""
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def adamw(module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float], fused: bool) -> Optimizer:
+    """AdamW (Loshchilov & Hutter, arXiv:1711.05101) over ``decay_groups``.
+
+    Args:
+        module: its trainable parameters are optimised.
+        lr: peak learning rate.
+        weight_decay: decoupled decay of the matrices.
+        betas: decay rates of the two moments.
+        fused: use the fused kernel where every parameter lies on a device that has one.
+    """
+    devices = {parameter.device.type for parameter in module.parameters()}
+    fused = fused and devices <= {"cpu", "cuda", "mps", "xpu"}
+    return AdamW(decay_groups(module, weight_decay), lr=lr, betas=betas, fused=fused)
+
+
+def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamma: float) -> Callable[[int], float]:
+    """The factor on the peak learning rate after ``i`` steps (or epochs).
+
+    Args:
+        name: ``constant``; ``cosine`` or ``linear`` from 1 down to ``floor`` over ``total``; ``exponential``:
+            ``gamma ** i``, never under ``floor``.
+        total: steps (or epochs) of the whole run, warm-up included.
+        warmup: steps (or epochs) of linear warm-up, ``(i + 1) / warmup``.
+        floor: smallest factor, in [0, 1].
+        gamma: decay of ``exponential`` a step (or epoch), in (0, 1].
+
+    Raises:
+        ValueError: the schedule needs a finite length and the run has none.
+    """
+    if name in ("cosine", "linear") and not math.isfinite(total):
+        raise ValueError(
+            f"lr_schedule={name!r} needs a run of known length: set trainer.max_steps or trainer.max_epochs, "
+            "or choose lr_schedule 'constant', 'exponential' or 'plateau'."
+        )
+
+    def factor(i: int) -> float:
+        if i < warmup:
+            return (i + 1) / warmup
+        progress = min(1.0, (i - warmup) / max(1.0, total - warmup))
+        if name == "cosine":
+            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        if name == "linear":
+            return floor + (1 - floor) * (1 - progress)
+        return max(floor, gamma ** (i - warmup)) if name == "exponential" else 1.0
+
+    return factor
+
+
+def schedule(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
+    """A scheduler whose only state is its counter, so that a resumed run may change its shape."""
+    return LambdaLR(optimizer, factor)
+
+
+def rescale_restored(
+    optimizer_states: list[dict[str, object]], scheduler_states: list[dict[str, object]], lr: float, decay: float
+) -> None:
+    """Make restored states follow changed hyper-parameters.
+
+    Optimiser and scheduler states carry the learning rate of the first run and would silently win over a new one.
+
+    Args:
+        optimizer_states: ``checkpoint["optimizer_states"]``, changed in place.
+        scheduler_states: ``checkpoint["lr_schedulers"]``, changed in place.
+        lr: new peak learning rate over the old one.
+        decay: new weight decay; groups without decay stay without.
+    """
+    for state in optimizer_states:
+        for group in state["param_groups"]:  # type: ignore[attr-defined]
+            group["weight_decay"] = decay if group["weight_decay"] else 0.0
+            for key in ("lr", "initial_lr"):
+                if key in group:
+                    group[key] = group[key] * lr
+    for state in scheduler_states:
+        for key in ("base_lrs", "_last_lr"):
+            if key in state:
+                state[key] = [value * lr for value in state[key]]  # type: ignore[attr-defined]
+
+
+def finite(loss: torch.Tensor) -> bool:
+    """Whether each entry of ``loss`` is a number."""
+    return bool(torch.isfinite(loss).all())

@@ -1,0 +1,15 @@
+"""Randomness as a function of (seed, place, step): nothing that ran before can change it."""
+
+import numpy as np
+import torch
+
+
+def mix(*keys: int) -> int:
+    """One 63-bit seed out of several non-negative integers; nearby keys give unrelated seeds."""
+    low, high = np.random.SeedSequence((len(keys), *keys)).generate_state(2)
+    return int(low) | (int(high) & 0x7FFFFFFF) << 32
+
+
+def generator(*keys: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator whose stream depends on ``keys`` only."""
+    return torch.Generator(device).manual_seed(mix(*keys))

@@ -1,0 +1,92 @@
+"""The DiT block: self-attention and a perceptron under adaLN-zero (Peebles & Xie, arXiv:2212.09748, section 3.2)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class KeyValue(NamedTuple):
+    """Keys and values of tokens that others attend to: each (B, heads, N, D / heads)."""
+
+    key: Tensor
+    value: Tensor
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LayerNorm without its own gain, then ``x * (1 + scale) + shift``: x (B, L, D), shift and scale (B, 1, D)."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
+
+
+class DiTBlock(nn.Module):
+    """Pre-norm attention and perceptron; shift, scale and gate come from the condition.
+
+    Args:
+        hidden_size: token width D.
+        num_heads: attention heads; divides D.
+        mlp_ratio: width of the perceptron over D.
+        dropout: rate inside attention's output and the perceptron.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)
+        width = int(mlp_ratio * hidden_size)
+        self.mlp = nn.Sequential(
+            nn.Linear(hidden_size, width), nn.GELU(approximate="tanh"), nn.Linear(width, hidden_size)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, modulation: Tensor, prefix: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
+        """One block.
+
+        Args:
+            x: tokens (B, L, D).
+            modulation: shift, scale, gate of attention, then of the perceptron (B, 6, D).
+            prefix: keys and values of other tokens that ``x`` attends to besides itself.
+
+        Returns:
+            The tokens (B, L, D), and their own keys and values.
+        """
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation[:, :, None].unbind(1)  # six of (B, 1, D)
+        mixed, own = self._attend(modulate(x, shift1, scale1), prefix)  # (B, L, D)
+        x = torch.addcmul(x, gate1, self.dropout(mixed))  # (B, L, D)
+        update = self.mlp(modulate(x, shift2, scale2))  # (B, L, D)
+        return torch.addcmul(x, gate2, self.dropout(update)), own  # (B, L, D)
+
+    def _attend(self, x: Tensor, prefix: KeyValue | None) -> tuple[Tensor, KeyValue]:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)  # (B, L, 3, H, D/H)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # three of (B, H, L, D/H)
+        own = KeyValue(key, value)
+        if prefix is not None:
+            key = torch.cat([prefix.key, key], dim=2)  # (B, H, N + L, D/H)
+            value = torch.cat([prefix.value, value], dim=2)  # (B, H, N + L, D/H)
+        mixed = F.scaled_dot_product_attention(query, key, value)  # (B, H, L, D/H)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width)), own
+
+
+class Modulations(nn.Module):
+    """The adaLN parameters of all blocks and of the head from one condition, in one matrix product, zero at the start.
+
+    Args:
+        hidden_size: width D of condition and tokens.
+        num_layers: blocks; each takes six vectors, the head takes two (shift, scale).
+    """
+
+    def __init__(self, hidden_size: int, num_layers: int) -> None:
+        super().__init__()
+        self.num_layers = num_layers
+        self.linear = nn.Linear(hidden_size, (6 * num_layers + 2) * hidden_size)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, condition: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Map the condition (B, D) to one (B, 6, D) a block, and (B, 2, D) for the head."""
+        batch, width = condition.shape
+        vectors = self.linear(F.silu(condition)).view(batch, -1, width)  # (B, 6 * layers + 2, D)
+        *blocks, head = vectors.split([6] * self.num_layers + [2], dim=1)
+        return blocks, head

@@ -1,0 +1,1 @@
+"""MDLM-DiT: masked discrete diffusion over action plans."""

@@ -1,0 +1,284 @@
+"""MDLM-DiT as a LightningModule: masked diffusion learns to plan."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, overload
+
+import torch
+from torch import Tensor
+
+from ..core.module import BaseModule
+from ..core.seeding import generator
+from . import diffusion
+from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
+from .network import END, MASK, Memory, ObservationLike, PlanDiT
+from .samplers import Sampler, SamplerName, sample
+
+
+class Batch(Protocol):
+    """What the module reads of a batch."""
+
+    @property
+    def observation(self) -> ObservationLike:
+        """The observations, B rows."""
+
+    @property
+    def plan(self) -> Tensor:
+        """Actions, then END to the horizon: (B, L) int64."""
+
+    @property
+    def floor(self) -> Tensor:
+        """Exact -log p of the plan under the expert, nats (B,); NaN where unknown."""
+
+    @property
+    def item(self) -> Tensor:
+        """Position of each row in its split (B,) int64."""
+
+
+class Observation(NamedTuple):
+    """One observation as tensors, for ``plan``."""
+
+    image: Tensor
+    direction: Tensor
+    mission: Tensor
+
+
+class MDLMDiT(BaseModule):
+    """Masked discrete diffusion over action plans, conditioned on a grid observation.
+
+    Args:
+        horizon: plan slots L, END included.
+        view_size: width and height of the observed grid.
+        words: vocabulary of the mission; word i has id i + 1.
+        hidden_size: token width.
+        num_layers: DiT blocks.
+        num_heads: attention heads.
+        mlp_ratio: width of the perceptrons over ``hidden_size``.
+        dropout: rate in the blocks.
+        crop_border: drop the outermost ring of cells, the outer wall of a full view.
+        time_conditioning: show t to the network (not needed in theory: arXiv:2409.02908).
+        egocentric: place cells by their steps ahead of and beside the agent, not by column and row.
+        noise_schedule: alpha(t), by its unambiguous name.
+        corruption: masked slots are the MASK embedding (``mask``), or Gaussian noise on top of it (``noise``).
+        loss_weight: ``nelbo`` weights by w(t); ``uniform`` is the mean over masked slots (MaskGIT's).
+        weight_clip: largest w(t).
+        draws_per_plan: corrupted copies of each plan a step; they share one encoding of the observation.
+        validation_levels: numbers of masked slots at which the NELBO is evaluated; None takes all L, exactly.
+        sampler: ``confidence``, ``first_hitting`` or ``ancestral``.
+        sampling_steps: model evaluations a plan; None takes L.
+        temperature: of the sampler; 0 takes the likeliest action.
+        replan_every: closed loop, a new plan after so many actions; None executes the plan to its end.
+        **kwargs: optimiser, schedule and seed, see ``BaseModule``.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {
+            "horizon",
+            "view_size",
+            "words",
+            "hidden_size",
+            "num_layers",
+            "num_heads",
+            "mlp_ratio",
+            "crop_border",
+            "time_conditioning",
+            "egocentric",
+        }
+    )
+
+    def __init__(
+        self,
+        horizon: int,
+        view_size: Sequence[int],
+        words: Sequence[str] = (),
+        hidden_size: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        crop_border: bool = False,
+        time_conditioning: bool = False,
+        egocentric: bool = False,
+        noise_schedule: diffusion.ScheduleName = "linear",
+        corruption: Literal["mask", "noise"] = "mask",
+        loss_weight: Literal["nelbo", "uniform"] = "nelbo",
+        weight_clip: float = 1000.0,
+        draws_per_plan: int = 1,
+        validation_levels: int | None = None,
+        sampler: SamplerName = "confidence",
+        sampling_steps: int | None = None,
+        temperature: float = 0.0,
+        replan_every: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.network = PlanDiT(
+            horizon,
+            view_size,
+            len(words),
+            hidden_size,
+            num_layers,
+            num_heads,
+            mlp_ratio,
+            dropout,
+            crop_border,
+            time_conditioning,
+            egocentric,
+        )
+        self.schedule = diffusion.SCHEDULES[noise_schedule]
+        self.horizon = horizon
+        self.likelihood = PlanLikelihood()
+
+    # ------------------------------------------------------------------ training
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted loss at low-discrepancy times; the true NELBO is logged beside it, whatever the weight."""
+        draws, world = self.hparams["draws_per_plan"], self.trainer.world_size
+        rows = len(batch.plan) * world
+        source = self.step_generator(self.batches_so_far)  # one draw for the global batch; this rank takes its rows
+        t = diffusion.low_discrepancy_times(rows * draws, source).view(draws, rows)
+        coin = torch.rand(draws, rows, self.horizon, generator=source)
+        masked_everywhere = coin >= self.schedule.alpha(t)[..., None]  # (M, R, L)
+        mine = slice(self.global_rank, None, world)
+        t, masked = t[:, mine].flatten().to(self.device), masked_everywhere[:, mine].flatten(0, 1).to(self.device)
+
+        plan = batch.plan.repeat(draws, 1)  # (M * B, L)
+        memory = self.network.encode(batch.observation).rows(
+            torch.arange(len(plan), device=self.device) % len(batch.plan)
+        )
+        nll = self._nll(plan, masked, memory, t, source)  # (M * B, L)
+        weight = self.schedule.weight(t)
+        nelbo = (weight * nll.sum(dim=1)).mean()
+        if self.hparams["loss_weight"] == "uniform":
+            loss = nll.sum() * world / masked_everywhere.sum()
+        else:
+            loss = (weight.clamp(max=self.hparams["weight_clip"]) * nll.sum(dim=1)).mean() / self.horizon
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows)
+        self.log("train/nelbo", nelbo.detach(), on_step=False, on_epoch=True, batch_size=rows)
+        return loss
+
+    def _nll(self, plan: Tensor, masked: Tensor, memory: Memory, t: Tensor, source: torch.Generator) -> Tensor:
+        tokens = diffusion.corrupt(plan, masked, MASK)
+        logits = self.network.decode(tokens, memory, t, self._noise(len(plan), source))
+        return diffusion.cross_entropy(logits, plan, masked)
+
+    def _noise(self, rows: int, source: torch.Generator) -> Tensor | None:
+        if self.hparams["corruption"] == "mask":
+            return None
+        size = (rows, self.horizon, self.hparams["hidden_size"])
+        return torch.randn(size, generator=source, device=source.device).to(self.device)
+
+    # ------------------------------------------------------------------ evaluation
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the plans of a batch to the NELBO."""
+        self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the plans of a batch to the NELBO."""
+        self._evaluate(batch)
+
+    def _evaluate(self, batch: Batch) -> None:
+        actions = ((batch.plan != END).sum(dim=1) + 1).clamp(max=self.horizon)
+        self.likelihood.update(self.evaluate_nelbo(batch), batch.floor, actions)
+
+    def evaluate_nelbo(self, batch: Batch) -> Tensor:
+        """The NELBO of each plan (B,), nats, at fixed numbers of masked slots and seeded masks."""
+        levels = min(self.hparams["validation_levels"] or self.horizon, self.horizon)
+        sources = [generator(self.hparams["seed"], int(item)) for item in batch.item]
+        noise = torch.stack([torch.rand(levels * self.horizon + 1, generator=source) for source in sources])
+        counts = diffusion.level_counts(self.horizon, levels, noise[:, 0])  # (B, K)
+        masked = diffusion.exactly_masked(counts.flatten(), noise[:, 1:].reshape(-1, self.horizon))  # (B * K, L)
+        rows = torch.arange(len(counts), device=self.device).repeat_interleave(levels)
+        memory = self.network.encode(batch.observation).rows(rows)
+        t = self.schedule.time(counts.flatten() / self.horizon)
+        nll = self._nll(batch.plan[rows], masked.to(self.device), memory, t.to(self.device), sources[0])
+        total = nll.sum(dim=1).view(-1, levels)  # (B, K)
+        return diffusion.nelbo_from_levels(total, counts.to(self.device), self.horizon)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the NELBO, and what the plans achieve in the environment."""
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same, with every baseline beside it."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, split: str) -> None:
+        likelihood = self.likelihood.compute()
+        self.likelihood.reset()
+        self.log(f"{split}/loss", likelihood["nelbo"] / self.horizon)
+        for name, value in likelihood.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "nelbo")
+        for row, rollouts in self._rollouts(split).items():
+            outcome = PlanSuccess().to(self.device)
+            outcome.update(rollouts)
+            for name, value in outcome.compute().items():
+                if row == "model":
+                    self.log(f"{split}/{name}", value, prog_bar=name == "success")
+                elif "/" not in name:
+                    self.log(f"{split}/{name}/{row}", value)
+
+    def _rollouts(self, split: str) -> dict[str, RolloutsLike]:
+        simulator: Simulator | None = getattr(self.trainer, "datamodule", None)
+        if simulator is None or not hasattr(simulator, "rollout") or self.trainer.sanity_checking:
+            return {}
+        rank, world = self.global_rank, self.trainer.world_size
+        model = simulator.rollout(self.policy(), split, self.hparams["replan_every"], rank, world)
+        return {"model": model} | (simulator.baselines(split, rank, world) if split == "test" else {})
+
+    # ------------------------------------------------------------------ planning
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Plans (B, L) for the observations of a batch."""
+        return self.plan(batch.observation, seed=batch_idx)
+
+    def policy(self, seed: int = 0) -> Policy:
+        """A function from observations to plans, with a random stream of its own."""
+        source = generator(self.hparams["seed"], seed, self.global_rank)
+        return lambda observation: self._plan(observation, source)
+
+    @overload
+    def plan(self, observation: Mapping[str, Any], seed: int = 0) -> list[int]: ...
+
+    @overload
+    def plan(self, observation: ObservationLike, seed: int = 0) -> Tensor: ...
+
+    def plan(self, observation: ObservationLike | Mapping[str, Any], seed: int = 0) -> Tensor | list[int]:
+        """Plan from what the environment shows.
+
+        Args:
+            observation: an observation of B rows, or one dictionary as MiniGrid's environments give it
+                (``image`` (W, H, 3), ``direction``, ``mission``).
+            seed: of the sampler.
+
+        Returns:
+            Plans (B, L) int64, END behind their actions; for a dictionary the list of its actions.
+        """
+        source = generator(self.hparams["seed"], seed)
+        if not isinstance(observation, Mapping):
+            return self._plan(observation, source)
+        known = {word: index + 1 for index, word in enumerate(self.hparams["words"])}
+        mission = [known.get(word, 0) for word in str(observation["mission"]).split()] if known else []
+        row = Observation(
+            torch.as_tensor(observation["image"])[None],
+            torch.as_tensor(int(observation["direction"]))[None],
+            torch.tensor(mission, dtype=torch.int64)[None],
+        )
+        plan: list[int] = self._plan(row, source)[0].tolist()
+        return plan[: plan.index(END)] if END in plan else plan
+
+    @torch.no_grad()
+    def _plan(self, observation: ObservationLike, source: torch.Generator) -> Tensor:
+        h = self.hparams
+        training = self.training
+        self.eval()
+        moved = Observation(
+            *(part.to(self.device) for part in (observation.image, observation.direction, observation.mission))
+        )
+        memory = self.network.encode(moved)
+
+        def denoise(tokens: Tensor, t: Tensor) -> Tensor:
+            noise = self._noise(len(tokens), source)
+            return self.network.decode(tokens.to(self.device), memory, t.to(self.device), noise)
+
+        sampler = Sampler(denoise, self.horizon, MASK, END, self.schedule, h["temperature"], source)
+        plan = sample(sampler, h["sampler"], len(moved.direction), h["sampling_steps"])
+        self.train(training)
+        return plan
