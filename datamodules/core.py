@@ -114,6 +114,21 @@ def _as_gathered(batch: Any) -> Any:
     return batch
 
 
+class TrainLoader(DataLoader[Any]):
+    """A loader that can be resumed in the middle of an epoch: Lightning knows it by these two methods.
+
+    The place itself travels in the state of the datamodule: Lightning gives a loader its state too late where a
+    learning-rate schedule has asked for the number of batches before.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing of its own."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to take back."""
+
+
 class BaseDataModule(LightningDataModule):
     """The thin base: batch size, seed, loaders whose position is saved with each checkpoint.
 
@@ -137,7 +152,7 @@ class BaseDataModule(LightningDataModule):
         self.save_hyperparameters()
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.steps_per_epoch, self.num_workers, self.seed = steps_per_epoch, num_workers, seed
-        self._resume_at = 0
+        self._resume_at = (0, 0)
 
     def loader(self, batches: Batches, train: bool) -> DataLoader[Any]:
         """A loader over ``batches`` in the order of ``EpochSampler``."""
@@ -147,8 +162,9 @@ class BaseDataModule(LightningDataModule):
         steps = self.steps_per_epoch if train else None
         sampler = EpochSampler(len(batches), batch, self.seed, train, steps, world, rank)
         if train:
-            sampler.start, self._resume_at = self._resume_at, 0
-        return DataLoader(
+            (epoch, sampler.start), self._resume_at = self._resume_at, (0, 0)
+            sampler.set_epoch(epoch)  # Lightning does so too, but only after workers have begun to read ahead
+        return (TrainLoader if train else DataLoader)(
             _Gathered(batches),
             batch_size=batch // world,
             sampler=sampler,
@@ -159,13 +175,13 @@ class BaseDataModule(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the training order: batches that this epoch has begun."""
-        if self.trainer is None or not self.trainer.training:
+        """The place in the training order: batches of this epoch that are done, without one that was cut off."""
+        if self.trainer is None or self.trainer.state.fn != "fit":
             return {}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        batches = self.trainer.num_training_batches
-        return {"batches": progress.ready % batches if batches != float("inf") else progress.ready}
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        epoch, batches = divmod(progress.processed, int(self.trainer.num_training_batches))
+        return {"epoch": epoch, "batches": batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue there."""
-        self._resume_at = int(state_dict.get("batches", 0))
+        """Begin there, once."""
+        self._resume_at = (state_dict.get("epoch", 0), state_dict.get("batches", 0))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from ..core.checkpoint import CheckpointError
+from ..core.checkpoint import CheckpointError, plain
 
 
 class Difference(NamedTuple):
@@ -45,13 +45,6 @@ def differences(
         for key, value in requested.items()
         if key in saved and plain(saved[key]) != plain(value)
     ]
-
-
-def plain(value: Any) -> Any:
-    """A value as YAML has it: sequences are lists."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def refuse_architecture(found: list[Difference], architecture: frozenset[str]) -> None:

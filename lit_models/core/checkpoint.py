@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,11 +23,11 @@ def describe(module: "BaseModule") -> dict[str, str]:
     return {"class": type(module).__name__, "module": type(module).__module__}
 
 
-def require_same_class(checkpoint: dict[str, Any], module: "BaseModule") -> None:
-    """Refuse a checkpoint of another class.
+def require_fit(checkpoint: dict[str, Any], module: "BaseModule") -> None:
+    """Refuse a checkpoint of another class or of another architecture.
 
     Raises:
-        CheckpointError: names both classes.
+        CheckpointError: names both classes, or the hyper-parameter and both its values.
     """
     written = checkpoint.get("litmotif", {}).get("class", type(module).__name__)
     if written != type(module).__name__:
@@ -34,6 +35,20 @@ def require_same_class(checkpoint: dict[str, Any], module: "BaseModule") -> None
             f"The checkpoint holds a {written}, not a {type(module).__name__}. Choose the config of that class, or "
             "give back the right class with lit_models.load(path)."
         )
+    old = checkpoint.get("hyper_parameters", {})
+    for name in sorted(module.architecture & old.keys()):
+        if plain(old[name]) != plain(module.hparams[name]):
+            raise CheckpointError(
+                f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: the network "
+                "does not fit. Give it the checkpoint's value, or train a new model."
+            )
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML has it: sequences are lists."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def find(path: str | Path) -> Path:

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import optim
-from .checkpoint import describe, require_same_class
+from .checkpoint import describe, require_fit
 from .hparams import require_plain
 from .seeding import generator, mix
 
@@ -77,8 +77,12 @@ class BaseModule(LightningModule):
 
     @property
     def batches_so_far(self) -> int:
-        """Training batches begun since the first run, resumed ones included."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        """Training batches before this one, those of the runs that this one resumes included.
+
+        A batch that an exception cut off does not count: it is drawn again, with the same random numbers.
+        """
+        total: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return int(total.processed)
 
     # ------------------------------------------------------------------ optimisation
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -106,7 +110,7 @@ class BaseModule(LightningModule):
             NonFiniteLossError: names the step and the batch, with advice.
         """
         if not optim.finite(loss):
-            batch_idx = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1
+            batch_idx = self.trainer.fit_loop.epoch_loop.batch_idx
             raise NonFiniteLossError(
                 f"loss is {loss.detach().tolist()} at step {self.global_step}, batch {batch_idx} of epoch "
                 f"{self.current_epoch}; the weights are those before this step. Lower lr (now {self.hparams['lr']}), "
@@ -120,12 +124,12 @@ class BaseModule(LightningModule):
         checkpoint["litmotif"] = describe(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another class; let changed hyper-parameters win over the restored optimiser's.
+        """Refuse another class or architecture; let changed hyper-parameters win over the restored optimiser's.
 
         Raises:
-            ValueError: the checkpoint was written by another class.
+            CheckpointError: the checkpoint does not belong to this class, or to this architecture.
         """
-        require_same_class(checkpoint, self)
+        require_fit(checkpoint, self)
         old = checkpoint.get("hyper_parameters", {})
         optim.rescale_restored(
             checkpoint.get("optimizer_states", []),

@@ -1,0 +1,51 @@
+"""One registered module with its data, at tiny size."""
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import callbacks
+import datamodules
+import lit_models
+from lit_models.cli.app import LINKS
+from lit_models.core.registry import REGISTRY
+
+NAMES = sorted(REGISTRY)
+
+
+def make_data(name, **changes):
+    entry = REGISTRY[name]
+    return getattr(datamodules, entry.data)(**dict(entry.tiny_data) | changes)
+
+
+def make(name, data=None, **changes):
+    """A module and its datamodule, linked as the command links them."""
+    data = data or make_data(name)
+    torch.manual_seed(0)
+    linked = {link: getattr(data, link) for link in LINKS if hasattr(data, link)}
+    return getattr(lit_models, name)(**linked | dict(REGISTRY[name].tiny) | changes), data
+
+
+def make_trainer(folder, *extra: Callback, ema=True, **changes):
+    settings = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": folder,
+        "max_epochs": 3,
+        "num_sanity_val_steps": 0,
+    }
+    averaging = [callbacks.EMAWeights(decay=0.9)] if ema else []
+    return Trainer(**settings | changes, callbacks=[*averaging, *extra])
+
+
+def each_step(folder):
+    """A checkpoint after every step."""
+    return ModelCheckpoint(
+        folder, filename="{step}", every_n_train_steps=1, save_top_k=-1, auto_insert_metric_name=True
+    )
+
+
+def same_state(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)

@@ -1,0 +1,138 @@
+"""The laws of the house, for every registered module."""
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import callbacks
+import lit_models
+from lit_models.core.checkpoint import CheckpointError
+from lit_models.core.hparams import require_plain
+
+from .cases import NAMES, each_step, make, make_data, make_trainer, same_state
+
+pytestmark = [
+    pytest.mark.parametrize("name", NAMES),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed from"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create"),
+]
+
+
+class StopAt(Callback):
+    """Raises in the middle of a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        if trainer.global_step == self.step:
+            raise KeyError("a failure in the middle of a step")
+
+
+def uninterrupted(name, folder):
+    module, data = make(name, dropout=0.1)
+    trainer = make_trainer(folder, each_step(folder))
+    trainer.fit(module, data)
+    return trainer, module
+
+
+def test_hyper_parameters_are_plain_and_checkpoints_load_without_pickle(name, tmp_path):
+    _, module = uninterrupted(name, tmp_path)
+    require_plain(module.hparams, name)
+    checkpoint = torch.load(next(tmp_path.glob("*.ckpt")), weights_only=True)
+    assert checkpoint["litmotif"]["class"] == name
+
+
+def test_load_gives_back_the_same_module_in_eval_mode(name, tmp_path):
+    trainer, module = uninterrupted(name, tmp_path)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    loaded = lit_models.load(tmp_path / "end.ckpt")
+    assert type(loaded).__name__ == name
+    assert not loaded.training
+    assert same_state(loaded.state_dict(), module.state_dict())
+    raw = lit_models.load(tmp_path / "end.ckpt", weights="raw")
+    assert not same_state(raw.state_dict(), module.state_dict())
+    again = type(module).load_from_checkpoint(tmp_path / "end.ckpt", weights_only=True)
+    assert same_state(again.state_dict(), module.state_dict())
+
+
+@pytest.mark.parametrize(("step", "workers"), [(1, 0), (4, 0), (5, 0), (7, 0), (7, 1), (10, 0)])
+def test_a_run_killed_after_any_step_goes_on_as_if_nothing_had_happened(name, step, workers, tmp_path):
+    whole, module = uninterrupted(name, tmp_path / "whole")
+    assert whole.global_step == 15
+    resumed, data = make(name, make_data(name, num_workers=workers), dropout=0.1)
+    trainer = make_trainer(tmp_path / "resumed")
+    (path,) = (tmp_path / "whole").glob(f"step={step}.ckpt")
+    trainer.fit(resumed, data, ckpt_path=path, weights_only=True)
+    assert trainer.global_step == whole.global_step
+    assert same_state(resumed.state_dict(), module.state_dict())
+
+
+@pytest.mark.parametrize("step", [2, 5, 11])
+def test_a_run_that_failed_in_the_middle_of_a_step_goes_on_as_if_nothing_had_happened(name, step, tmp_path):
+    _, module = uninterrupted(name, tmp_path / "whole")
+    failing, data = make(name, dropout=0.1)
+    last = ModelCheckpoint(tmp_path, filename="last", save_on_exception=True, enable_version_counter=False)
+    with pytest.raises(KeyError, match="middle of a step"):
+        make_trainer(tmp_path, last, StopAt(step)).fit(failing, data)
+    resumed, data = make(name, dropout=0.1)
+    make_trainer(tmp_path / "resumed").fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert same_state(resumed.state_dict(), module.state_dict())
+
+
+def test_the_number_of_workers_changes_nothing(name, tmp_path):
+    _, module = uninterrupted(name, tmp_path / "none")
+    other, data = make(name, make_data(name, num_workers=1), dropout=0.1)
+    make_trainer(tmp_path / "one").fit(other, data)
+    assert same_state(other.state_dict(), module.state_dict())
+
+
+def test_resuming_without_the_average_goes_on_from_the_raw_weights(name, tmp_path):
+    plain, data = make(name)
+    make_trainer(tmp_path / "plain", ema=False).fit(plain, data)
+    averaged, data = make(name)
+    make_trainer(tmp_path, each_step(tmp_path)).fit(averaged, data)
+    resumed, data = make(name)
+    trainer = make_trainer(tmp_path / "resumed", ema=False)
+    trainer.fit(resumed, data, ckpt_path=tmp_path / "step=6.ckpt", weights_only=True)
+    assert same_state(resumed.state_dict(), plain.state_dict())
+
+
+def test_a_changed_learning_rate_wins_over_the_restored_one(name, tmp_path):
+    module, data = make(name, lr=0.1)
+    make_trainer(tmp_path, each_step(tmp_path)).fit(module, data)
+    resumed, data = make(name, lr=0.01)
+    trainer = make_trainer(tmp_path / "resumed")
+    trainer.fit(resumed, data, ckpt_path=tmp_path / "step=6.ckpt", weights_only=True)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_another_architecture_is_refused_by_name(name, tmp_path):
+    module, data = make(name)
+    trainer = make_trainer(tmp_path, max_epochs=1)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    other, data = make(name, hidden_size=32)
+    with pytest.raises(CheckpointError, match=r"hidden_size.*16.*32"):
+        make_trainer(tmp_path).test(other, data, ckpt_path=tmp_path / "end.ckpt", weights_only=True, verbose=False)
+
+
+def test_predicts_for_every_item_of_the_test_split(name, tmp_path):
+    module, data = make(name)
+    predicted = make_trainer(tmp_path).predict(module, data)
+    assert sum(len(batch) for batch in predicted) == 6
+
+
+def test_history_is_whole_after_a_resume(name, tmp_path):
+    whole = callbacks.RunHistory()
+    module, data = make(name)
+    make_trainer(tmp_path / "a", whole, each_step(tmp_path / "a")).fit(module, data)
+    resumed_history = callbacks.RunHistory()
+    resumed, data = make(name)
+    trainer = make_trainer(tmp_path / "b", resumed_history)
+    trainer.fit(resumed, data, ckpt_path=tmp_path / "a" / "step=7.ckpt", weights_only=True)
+    assert [row["epoch"] for row in resumed_history.rows] == [1, 2, 3]
+    for one, other in zip(whole.rows[2:], resumed_history.rows[2:], strict=True):  # whole epochs after the resume
+        assert repr(one | {"seconds": 0}) == repr(other | {"seconds": 0})  # repr: NaN equals NaN
