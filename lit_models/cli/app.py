@@ -28,12 +28,14 @@ class Request(NamedTuple):
         overrides: what stands on the command line besides configs.
         name: of the experiment; its runs lie in ``runs/NAME``.
         ckpt_path: ``last``, ``best``, a path, or None.
+        left: told what the run leaves, for whoever has to report a failure.
     """
 
     arguments: list[str]
     overrides: list[str]
     name: str
     ckpt_path: str | None
+    left: run_folder.Left
 
 
 def import_public() -> None:
@@ -116,14 +118,14 @@ class LitmotifCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the run folder and give it to the loggers."""
         config = self.config[self.subcommand]
-        self.folder = run_folder.choose(self._root(), self.checkpoint)
+        folder = self.request.left.folder = run_folder.choose(self._root(), self.checkpoint)
         config["trainer"]["default_root_dir"] = str(self._root())
         config["ckpt_path"] = str(self.checkpoint) if self.checkpoint else None
         config["weights_only"] = True
         loggers = config["trainer"].get("logger")
-        run_folder.place_loggers([logger for logger in _as_list(loggers) if hasattr(logger, "class_path")], self.folder)
+        run_folder.place_loggers([logger for logger in _as_list(loggers) if hasattr(logger, "class_path")], folder)
         if not config["trainer"].get("fast_dev_run"):
-            run_folder.keep_metrics(self.folder)
+            run_folder.keep_metrics(folder)
 
     # ------------------------------------------------------------------ after the fit
     def after_fit(self) -> None:

@@ -1,24 +1,22 @@
-"""Errors of the parser in the words of a person: which file, which key, which name was probably meant."""
+"""The parser: Lightning's, with errors that a person can act on."""
 
 import sys
-from typing import Any, NoReturn
+from typing import ClassVar, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from .hints import explain
 
-sources: list[str] = []
-"""Config files of this request, and what stands on the command line; the parser's messages do not tell them apart."""
-
 
 class HintingParser(LightningArgumentParser):
-    """Lightning's parser with short messages."""
+    """Names the file, the key and the nearest valid name of whatever is wrong, and exits with status 2."""
+
+    files: ClassVar[list[str]] = []
+    """Config files of the request: the parser's own messages do not say which one they mean."""
+    overrides: ClassVar[list[str]] = []
+    """What stands on the command line besides configs."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Explain and exit with status 2."""
-        print(f"litmotif: {explain(message, sources)}", file=sys.stderr)
+        """Explain and exit."""
+        print(f"litmotif: {explain(message, self.files, self.overrides)}", file=sys.stderr)
         raise SystemExit(2) from ex
-
-    def __call__(self, *args: Any) -> Any:
-        """Not used."""
-        raise NotImplementedError

@@ -3,8 +3,21 @@
 import os
 import re
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass
+class Left:
+    """What a run leaves behind, known as soon as it is chosen.
+
+    Attributes:
+        folder: the run folder.
+    """
+
+    folder: Path | None = None
+
 
 CHILD = "LITMOTIF_RUN_FOLDER"
 """Tells the processes that Lightning starts which folder the first one chose."""

@@ -40,24 +40,27 @@ class DiTBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, modulation: Tensor, prefix: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
+    def forward(
+        self, x: Tensor, modulation: Tensor, prefix: KeyValue | None = None, visible: Tensor | None = None
+    ) -> tuple[Tensor, KeyValue]:
         """One block.
 
         Args:
             x: tokens (B, L, D).
             modulation: shift, scale, gate of attention, then of the perceptron (B, 6, D).
-            prefix: keys and values of other tokens that ``x`` attends to besides itself.
+            prefix: keys and values of N other tokens that ``x`` attends to besides itself.
+            visible: which of the N + L tokens may be attended to, bool, broadcasts to (B, heads, L, N + L).
 
         Returns:
             The tokens (B, L, D), and their own keys and values.
         """
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation[:, :, None].unbind(1)  # six of (B, 1, D)
-        mixed, own = self._attend(modulate(x, shift1, scale1), prefix)  # (B, L, D)
+        mixed, own = self._attend(modulate(x, shift1, scale1), prefix, visible)  # (B, L, D)
         x = torch.addcmul(x, gate1, self.dropout(mixed))  # (B, L, D)
         update = self.mlp(modulate(x, shift2, scale2))  # (B, L, D)
         return torch.addcmul(x, gate2, self.dropout(update)), own  # (B, L, D)
 
-    def _attend(self, x: Tensor, prefix: KeyValue | None) -> tuple[Tensor, KeyValue]:
+    def _attend(self, x: Tensor, prefix: KeyValue | None, visible: Tensor | None) -> tuple[Tensor, KeyValue]:
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, width // self.num_heads)  # (B, L, 3, H, D/H)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # three of (B, H, L, D/H)
@@ -65,7 +68,7 @@ class DiTBlock(nn.Module):
         if prefix is not None:
             key = torch.cat([prefix.key, key], dim=2)  # (B, H, N + L, D/H)
             value = torch.cat([prefix.value, value], dim=2)  # (B, H, N + L, D/H)
-        mixed = F.scaled_dot_product_attention(query, key, value)  # (B, H, L, D/H)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)  # (B, H, L, D/H)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width)), own
 
 

@@ -10,7 +10,8 @@ from ..core.module import BaseModule
 from ..core.seeding import generator
 from . import diffusion
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
-from .network import END, MASK, Memory, ObservationLike, PlanDiT
+from .network import END, MASK, Memory, PlanDiT
+from .observation import ObservationLike, Positions
 from .samplers import Sampler, SamplerName, sample
 
 
@@ -55,8 +56,10 @@ class MDLMDiT(BaseModule):
         mlp_ratio: width of the perceptrons over ``hidden_size``.
         dropout: rate in the blocks.
         crop_border: drop the outermost ring of cells, the outer wall of a full view.
+        skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
+        positions: place cells by column and row (``absolute``), by steps ahead of and beside the agent
+            (``egocentric``), or by ``both``.
         time_conditioning: show t to the network (not needed in theory: arXiv:2409.02908).
-        egocentric: place cells by their steps ahead of and beside the agent, not by column and row.
         noise_schedule: alpha(t), by its unambiguous name.
         corruption: masked slots are the MASK embedding (``mask``), or Gaussian noise on top of it (``noise``).
         loss_weight: ``nelbo`` weights by w(t); ``uniform`` is the mean over masked slots (MaskGIT's).
@@ -81,7 +84,8 @@ class MDLMDiT(BaseModule):
             "mlp_ratio",
             "crop_border",
             "time_conditioning",
-            "egocentric",
+            "skip_empty",
+            "positions",
         }
     )
 
@@ -96,8 +100,9 @@ class MDLMDiT(BaseModule):
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         crop_border: bool = False,
+        skip_empty: bool = False,
+        positions: Positions = "absolute",
         time_conditioning: bool = False,
-        egocentric: bool = False,
         noise_schedule: diffusion.ScheduleName = "linear",
         corruption: Literal["mask", "noise"] = "mask",
         loss_weight: Literal["nelbo", "uniform"] = "nelbo",
@@ -121,8 +126,9 @@ class MDLMDiT(BaseModule):
             mlp_ratio,
             dropout,
             crop_border,
+            skip_empty,
+            positions,
             time_conditioning,
-            egocentric,
         )
         self.schedule = diffusion.SCHEDULES[noise_schedule]
         self.horizon = horizon

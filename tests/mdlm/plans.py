@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lit_models import MDLMDiT
-from lit_models.mdlm.network import AGENT, END
+from lit_models.mdlm.network import END
+from lit_models.mdlm.observation import AGENT
 
 HORIZON = 6
 

@@ -86,6 +86,8 @@ def test_training_nelbo_is_logged_whatever_the_weight():
         {"draws_per_plan": 3},
         {"time_conditioning": True},
         {"crop_border": True},
+        {"skip_empty": True},
+        {"positions": "egocentric"},
         {"dropout": 0.5},
         {"seed": 1},
         {"lr": 1e-4},

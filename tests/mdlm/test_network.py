@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lit_models.mdlm.network import AGENT, END, MASK, PlanDiT, seen_by_agent
+from lit_models.mdlm.network import END, MASK, PlanDiT
+from lit_models.mdlm.observation import AGENT, EMPTY, seen_by_agent
 
 
 def observations(batch=3, size=6, seed=0):
@@ -92,6 +93,27 @@ def test_crop_border_ignores_the_outer_ring_and_nothing_else():
     torch.testing.assert_close(before, net.decode(tokens(), net.encode(o)))
     o.image[:, 1, 1, 1] += 1
     assert not torch.allclose(before, net.decode(tokens(), net.encode(o)))
+
+
+@pytest.mark.parametrize("positions", ["absolute", "egocentric", "both"])
+def test_empty_cells_can_be_left_out_row_by_row(positions):
+    net, o = network(skip_empty=True, positions=positions), observations()
+    whole = net.decode(tokens(), net.encode(o))
+    for row in range(3):  # what else is in the batch, and how full it is, changes nothing
+        o_row = SimpleNamespace(**{name: value[row : row + 1] for name, value in vars(o).items()})
+        alone = net.decode(tokens()[row : row + 1], net.encode(o_row))
+        torch.testing.assert_close(whole[row : row + 1], alone, atol=1e-5, rtol=1e-4)
+    assert (o.image[..., 0] == EMPTY).flatten(1).sum(dim=1).unique().numel() > 1
+    o.image[0, 1, 1] = torch.tensor([5, 1, 0])  # a key appears
+    assert not torch.allclose(whole[0], net.decode(tokens(), net.encode(o))[0])
+
+
+def test_positions_tell_places_apart():
+    o = observations()
+    swapped = SimpleNamespace(**vars(o) | {"image": o.image.flip(1)})
+    for positions in ("absolute", "egocentric", "both"):
+        net = network(positions=positions)
+        assert not torch.allclose(net.decode(tokens(), net.encode(o)), net.decode(tokens(), net.encode(swapped)))
 
 
 def test_noise_moves_masked_slots_only():
