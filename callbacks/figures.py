@@ -34,12 +34,13 @@ class Figures(Callback):
         self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False) or not trainer.log_dir:
+        folder = trainer.log_dir  # asks all processes, so it must not stand behind a condition on the rank
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False) or not folder:
             return
         for owner in (pl_module, getattr(trainer, "datamodule", None)):
             draw: Callable[[], dict[str, Figure]] = getattr(owner, "figures", dict)
             for name, figure in draw().items():
-                self._save(Path(trainer.log_dir) / f"{name}.png", figure)
+                self._save(Path(folder) / f"{name}.png", figure)
                 for logger in trainer.loggers:
                     _send(logger, name, figure, trainer.global_step)
 

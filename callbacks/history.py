@@ -111,7 +111,7 @@ class RunHistory(Callback):
 
     # ------------------------------------------------------------------ writing
     def _write(self, trainer: Trainer, draw: bool) -> None:
-        folder = trainer.log_dir
+        folder = trainer.log_dir  # asks all processes, so it must not stand behind a condition on the rank
         if not (self.save and self.rows and folder and trainer.is_global_zero) or getattr(
             trainer, "fast_dev_run", False
         ):

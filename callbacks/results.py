@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,17 @@ class ResultsTable(Callback):
             self._report(trainer, pl_module, "val")
 
     def _report(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        folder = trainer.log_dir  # asks all processes, so it must not stand behind a condition on the rank
         results = collect({name: float(value) for name, value in trainer.callback_metrics.items()}, split)
         if not results or not trainer.is_global_zero:
             return
-        Console().print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}"))
-        if trainer.log_dir and not getattr(trainer, "fast_dev_run", False):
+        console = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width of its own
+        console.print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}"))
+        if folder and not getattr(trainer, "fast_dev_run", False):
             content = json.dumps(
                 {name: {k: _json(v) for k, v in row.items()} for name, row in results.items()}, indent=1
             )
-            path = Path(trainer.log_dir) / ("results.json" if split == "test" else f"results_{split}.json")
+            path = Path(folder) / ("results.json" if split == "test" else f"results_{split}.json")
             try:
                 write_atomically(path, lambda file: file.write(content.encode()))
             except OSError as error:

@@ -54,7 +54,7 @@ def reflect(
         quarters = variant // 2 % 4
         for turns in (1, 2, 3):
             rows = quarters == turns
-            image[rows] = image[rows].rot90(turns, (2, 1))
+            image[rows] = image[rows].rot90(turns, (1, 2))
         direction = (direction + quarters) % 4
     agent = image[..., 0] == AGENT
     image[..., 2] = torch.where(agent, direction[:, None, None].to(image.dtype), image[..., 2])

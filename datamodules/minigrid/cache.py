@@ -58,7 +58,10 @@ def _read(path: Path) -> Arrays | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:  # zip checks each member's CRC-32 as it is read
+        with (
+            path.open("rb") as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):  # zip checks each member's CRC-32 as it is read
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, KeyError) as error:
         warnings.warn(f"{path} is damaged ({error}); its plans are made anew.", stacklevel=2)

@@ -67,8 +67,8 @@ class LitmotifCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             save_config_callback=SaveResolvedConfig,
-            save_config_kwargs={"save_to_log_dir": False},
             parser_class=HintingParser,
+            parser_kwargs={"allow_abbrev": False},  # a shortened key would pass for another one
             args=request.arguments,
         )
 

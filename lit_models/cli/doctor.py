@@ -7,10 +7,10 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, metadata, version
 
-from rich.console import Console
 from rich.table import Table
 
 from . import configs
+from .console import console
 from .origins import HOME, origins
 
 LIBRARIES = ("litmotif", "torch", "lightning", "torchmetrics", "jsonargparse", "tensorboard", "wandb", "minigrid")
@@ -71,6 +71,5 @@ def examine() -> int:
     for name, missing in extras().items():
         remedy = rf"needs {', '.join(missing)}: pip install 'litmotif\[{name}]'"
         table.add_row(f"  {name}", remedy if missing else "[green]installed[/green]")
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
+    console().print(table)
     return 0

@@ -6,10 +6,10 @@ Defaults give way to config files, these to the checkpoint, and the checkpoint t
 from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
 from ..core.checkpoint import CheckpointError, plain
+from .console import console
 
 
 class Difference(NamedTuple):
@@ -80,4 +80,4 @@ def show(found: list[Difference]) -> None:
         table.add_row(
             difference.key, str(difference.checkpoint), str(difference.requested), str(difference.used), because
         )
-    Console(stderr=True).print(table)
+    console(stderr=True).print(table)

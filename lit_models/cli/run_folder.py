@@ -49,7 +49,8 @@ def find_checkpoint(which: str, root: Path) -> Path:
     """The checkpoint that ``--ckpt_path`` means.
 
     Args:
-        which: ``last`` or ``best`` of the newest run below ``root`` that has one, a file, or a run folder.
+        which: ``last`` or ``best`` of the newest run below ``root`` that has one, a file, a run folder, or a folder of
+            runs.
         root: where the runs of this experiment lie.
 
     Raises:
@@ -60,7 +61,8 @@ def find_checkpoint(which: str, root: Path) -> Path:
         none = f"{root} has no run yet"
     else:
         path = Path(which)
-        looked_for = [path / "checkpoints" / f"{name}.ckpt" for name in ("last", "best")] if path.is_dir() else [path]
+        runs = [path, *versions(path)] if path.is_dir() else []
+        looked_for = [run / "checkpoints" / f"{name}.ckpt" for run in runs for name in ("last", "best")] or [path]
         none = ""
     for candidate in looked_for:
         if candidate.is_file():

@@ -59,6 +59,8 @@ class MDLMDiT(BaseModule):
         skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
         positions: place cells by column and row (``absolute``), by steps ahead of and beside the agent
             (``egocentric``), or by ``both``.
+        sweeps: let news spread over the grid so often before cells become tokens (value iteration's bias); 0: never.
+        sweep_size: channels of the sweeps.
         time_conditioning: show t to the network (not needed in theory: arXiv:2409.02908).
         noise_schedule: alpha(t), by its unambiguous name.
         corruption: masked slots are the MASK embedding (``mask``), or Gaussian noise on top of it (``noise``).
@@ -86,6 +88,8 @@ class MDLMDiT(BaseModule):
             "time_conditioning",
             "skip_empty",
             "positions",
+            "sweeps",
+            "sweep_size",
         }
     )
 
@@ -102,6 +106,8 @@ class MDLMDiT(BaseModule):
         crop_border: bool = False,
         skip_empty: bool = False,
         positions: Positions = "absolute",
+        sweeps: int = 0,
+        sweep_size: int = 32,
         time_conditioning: bool = False,
         noise_schedule: diffusion.ScheduleName = "linear",
         corruption: Literal["mask", "noise"] = "mask",
@@ -128,6 +134,8 @@ class MDLMDiT(BaseModule):
             crop_border,
             skip_empty,
             positions,
+            sweeps,
+            sweep_size,
             time_conditioning,
         )
         self.schedule = diffusion.SCHEDULES[noise_schedule]

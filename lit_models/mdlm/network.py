@@ -56,6 +56,8 @@ class PlanDiT(nn.Module):
         crop_border: see ``ObservationTokens``.
         skip_empty: see ``ObservationTokens``.
         positions: see ``ObservationTokens``.
+        sweeps: see ``ObservationTokens``.
+        sweep_size: see ``ObservationTokens``.
         time_conditioning: let the plan's adaLN see t.
     """
 
@@ -72,10 +74,14 @@ class PlanDiT(nn.Module):
         crop_border: bool = False,
         skip_empty: bool = False,
         positions: Positions = "absolute",
+        sweeps: int = 0,
+        sweep_size: int = 32,
         time_conditioning: bool = False,
     ) -> None:
         super().__init__()
-        self.observation = ObservationTokens(view_size, num_words, hidden_size, crop_border, skip_empty, positions)
+        self.observation = ObservationTokens(
+            view_size, num_words, hidden_size, crop_border, skip_empty, positions, sweeps, sweep_size
+        )
         self.pool = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
         self.time = TimeEmbedding(hidden_size) if time_conditioning else None
         self.tokens = nn.Embedding(MASK + 1, hidden_size)

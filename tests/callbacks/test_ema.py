@@ -30,10 +30,10 @@ def closed_form(raw, decay, warmup, every=1, start=0):
     return average
 
 
-def fit(folder, *callbacks, ema=None, module=None, **changes):
+def fit(folder, *callbacks, ema=None, module=None, ckpt_path=None, **changes):
     ema, module, raw = ema or EMAWeights(decay=0.5), module or Line(), RawWeights()
     trainer = make_trainer(folder, ema, raw, *callbacks, **changes)
-    trainer.fit(module)
+    trainer.fit(module, ckpt_path=ckpt_path)
     return trainer, module, ema, raw.history
 
 
@@ -157,7 +157,7 @@ def test_a_new_trainer_judges_the_average(tmp_path, fitted, callbacks):
 
 
 def test_a_module_that_was_only_judged_is_saved_as_it_is(tmp_path, fitted):
-    trainer, module, raw = fitted
+    trainer, module, _ = fitted
     other = {name: value + 1 for name, value in module.state_dict().items()}
     checkpoint = read(tmp_path / "last.ckpt") | {"state_dict": other}
     torch.save(checkpoint, tmp_path / "other.ckpt")
@@ -167,7 +167,7 @@ def test_a_module_that_was_only_judged_is_saved_as_it_is(tmp_path, fitted):
 
 
 def test_a_second_fit_goes_on_from_the_raw_weights(tmp_path):
-    trainer, module, ema, raw = fit(tmp_path, module=Alternating())
+    trainer, module, *_ = fit(tmp_path, module=Alternating())
     trainer.fit_loop.max_epochs = 3
     trainer.fit(module)
     whole, *_, straight = fit(tmp_path, module=Alternating(), max_epochs=3)
@@ -200,7 +200,7 @@ def test_accumulated_batches_count_once(tmp_path):
 def whole(tmp_path):
     """An uninterrupted run with a checkpoint after each step."""
     folder = tmp_path / "whole"
-    trainer, module, ema, raw = fit(folder, each_step(folder), ema=EMAWeights(0.9, update_every_n_steps=2))
+    trainer, module, _, raw = fit(folder, each_step(folder), ema=EMAWeights(0.9, update_every_n_steps=2))
     trainer.save_checkpoint(folder / "end.ckpt")
     return folder, module, raw
 
@@ -219,9 +219,9 @@ def test_resume_is_exact_at_every_step(tmp_path, whole, step):
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     assert same(again.state_dict(), module.state_dict())
     one, other = read(tmp_path / "end.ckpt"), read(folder / "end.ckpt")
-    for key in ("state_dict", "current_model_state", "averaging_state"):
+    for key in ("state_dict", "current_model_state"):
         assert same(one[key], other[key])
-    assert ema.state_dict() == {"updates": BATCHES, "steps": 2 * BATCHES}
+    assert (ema.updates, ema.steps) == (BATCHES, 2 * BATCHES)
 
 
 def test_resume_from_a_checkpoint_without_an_average_begins_with_its_weights(tmp_path, caplog):
@@ -283,7 +283,8 @@ def test_two_processes_hold_the_same_average(tmp_path):
             self.loss(batch, "val")
 
         def training_step(self, batch, batch_idx):
-            return self.loss(batch, "train")
+            x, y = batch
+            return self.loss((x + self.global_rank, y), "train")  # each rank has data of its own
 
     fit(tmp_path, SameEverywhere(), module=Shared(), strategy="ddp_fork", devices=2, max_epochs=1)
 
