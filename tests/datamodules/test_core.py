@@ -32,7 +32,7 @@ def test_processes_see_together_what_one_sees(world, shuffle):
     for rank, part in enumerate(parts):
         assert part == whole[rank::world]
         assert len(part) == len(EpochSampler(23, 4, 0, shuffle, None, world, rank))
-    assert sorted(sum(parts, [])) == sorted(whole)
+    assert sorted(draw for part in parts for draw in part) == sorted(whole)
 
 
 def test_a_start_in_the_middle_continues_the_order_once():

@@ -249,7 +249,7 @@ def test_no_space_is_named_and_leaves_nothing_half_written(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(OSError, match="Make room, or set data.cache_dir elsewhere"):
+    with pytest.raises(OSError, match=r"Make room, or set data\.cache_dir elsewhere"):
         plans(cache_dir=str(tmp_path)).prepare_data()
     assert [p.suffix for p in Path(tmp_path).rglob("*") if p.is_file() and p.suffix != ".lock"] == []
 
