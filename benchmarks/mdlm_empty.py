@@ -42,9 +42,7 @@ def main() -> None:
         for split in args.split_seeds
         for seed in args.seeds
     }
-    jobs |= {
-        f"seed {seed}, all starts": ("-c", "mdlm/all_starts", f"--seed_everything={seed}") for seed in args.seeds
-    }
+    jobs |= {f"seed {seed}, all starts": ("-c", "mdlm/all_starts", f"--seed_everything={seed}") for seed in args.seeds}
     table = Table(title="MDLM-DiT on Empty-8x8")
     for column in ("run", "success", "95 % interval", "excess steps", "NELBO", "floor", "seconds"):
         table.add_column(column)

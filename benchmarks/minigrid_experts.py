@@ -1,7 +1,6 @@
 """The experts: how fast they plan, and which environments they solve.
 
-    python benchmarks/minigrid_experts.py
-    python benchmarks/minigrid_experts.py --coverage 5
+Run ``python benchmarks/minigrid_experts.py``, with ``--coverage 5`` for five episodes of every id.
 """
 
 import argparse
