@@ -12,6 +12,8 @@ from .directions import Direction, direction_of
 COLOURS = {"train": "#4c78a8", "val": "#e45756"}
 SKIPPED = ("epoch", "step", "seconds", "train_loss", "val_loss", "train_metric", "val_metric")
 BAND = ("low", "high")
+BASELINES = {"expert": "--", "random": ":"}
+RATE = "learning rate"
 
 
 def draw_curves(table: Mapping[str, Sequence[Any]], window: int, directions: Mapping[str, Direction]) -> Figure:
@@ -46,10 +48,12 @@ def _groups(table: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name in table:
         parts = name.removesuffix("_epoch").split("/")
-        if name in SKIPPED or name.endswith("_step") or (len(parts) > 2 and parts[-1] in BAND):
+        said_twice = name.endswith("_step") or f"{name}_epoch" in table
+        if name in SKIPPED or said_twice or (len(parts) > 2 and parts[-1] in BAND):
             continue
         if any(value is not None and math.isfinite(value) for value in table[name]):
-            groups.setdefault(parts[1] if len(parts) > 1 else name, []).append(name)
+            metric = RATE if name.startswith("lr-") else parts[1] if len(parts) > 1 else name
+            groups.setdefault(metric, []).append(name)
     loss_first = sorted(groups, key=lambda metric: metric != "loss")
     return {metric: groups[metric] for metric in loss_first}
 
@@ -60,7 +64,11 @@ def _draw(
     x, y = _points(table["epoch"], table[name])
     split, *rest = name.removesuffix("_epoch").split("/")
     if len(rest) > 1:
-        panel.plot(x, y, linestyle="--", linewidth=1.2, color="0.35", label=f"{split} {rest[-1]}")
+        style = BASELINES.get(rest[-1], "-.")
+        panel.plot(x, y, linestyle=style, linewidth=1.3, color="0.35", label=f"{split} {rest[-1]}")
+        return
+    if name.startswith("lr-"):
+        panel.plot(x, y, linewidth=1.5, label=name.removeprefix("lr-"))
         return
     colour = COLOURS.get(split, "#54a24b")
     smooth = [sum(y[max(0, i - window + 1) : i + 1]) / len(y[max(0, i - window + 1) : i + 1]) for i in range(len(y))]

@@ -1,7 +1,7 @@
 """MDLM-DiT as a LightningModule: masked diffusion learns to plan."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, overload
+from typing import Any, ClassVar, Literal, overload
 
 import torch
 from torch import Tensor
@@ -9,38 +9,11 @@ from torch import Tensor
 from ..core.module import BaseModule
 from ..core.seeding import generator
 from . import diffusion
+from .batch import Batch, Observation, ObservationLike
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
 from .network import END, MASK, Memory, PlanDiT
-from .observation import ObservationLike, Positions
+from .observation import Positions
 from .samplers import Sampler, SamplerName, sample
-
-
-class Batch(Protocol):
-    """What the module reads of a batch."""
-
-    @property
-    def observation(self) -> ObservationLike:
-        """The observations, B rows."""
-
-    @property
-    def plan(self) -> Tensor:
-        """Actions, then END to the horizon: (B, L) int64."""
-
-    @property
-    def floor(self) -> Tensor:
-        """Exact -log p of the plan under the expert, nats (B,); NaN where unknown."""
-
-    @property
-    def item(self) -> Tensor:
-        """Position of each row in its split (B,) int64."""
-
-
-class Observation(NamedTuple):
-    """One observation as tensors, for ``plan``."""
-
-    image: Tensor
-    direction: Tensor
-    mission: Tensor
 
 
 class MDLMDiT(BaseModule):
@@ -59,8 +32,6 @@ class MDLMDiT(BaseModule):
         skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
         positions: place cells by column and row (``absolute``), by steps ahead of and beside the agent
             (``egocentric``), or by ``both``.
-        sweeps: let news spread over the grid so often before cells become tokens (value iteration's bias); 0: never.
-        sweep_size: channels of the sweeps.
         time_conditioning: show t to the network (not needed in theory: arXiv:2409.02908).
         noise_schedule: alpha(t), by its unambiguous name.
         corruption: masked slots are the MASK embedding (``mask``), or Gaussian noise on top of it (``noise``).
@@ -88,8 +59,6 @@ class MDLMDiT(BaseModule):
             "time_conditioning",
             "skip_empty",
             "positions",
-            "sweeps",
-            "sweep_size",
         }
     )
 
@@ -106,8 +75,6 @@ class MDLMDiT(BaseModule):
         crop_border: bool = False,
         skip_empty: bool = False,
         positions: Positions = "absolute",
-        sweeps: int = 0,
-        sweep_size: int = 32,
         time_conditioning: bool = False,
         noise_schedule: diffusion.ScheduleName = "linear",
         corruption: Literal["mask", "noise"] = "mask",
@@ -134,8 +101,6 @@ class MDLMDiT(BaseModule):
             crop_border,
             skip_empty,
             positions,
-            sweeps,
-            sweep_size,
             time_conditioning,
         )
         self.schedule = diffusion.SCHEDULES[noise_schedule]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..layers.dit import DiTBlock, KeyValue, Modulations, modulate
 from ..layers.embedding import TimeEmbedding
-from .observation import ObservationLike, ObservationTokens, Positions
+from .batch import ObservationLike
+from .observation import ObservationTokens, Positions
 
 NUM_ACTIONS = 7
 """MiniGrid's actions: left, right, forward, pickup, drop, toggle, done."""
@@ -56,8 +57,6 @@ class PlanDiT(nn.Module):
         crop_border: see ``ObservationTokens``.
         skip_empty: see ``ObservationTokens``.
         positions: see ``ObservationTokens``.
-        sweeps: see ``ObservationTokens``.
-        sweep_size: see ``ObservationTokens``.
         time_conditioning: let the plan's adaLN see t.
     """
 
@@ -74,14 +73,10 @@ class PlanDiT(nn.Module):
         crop_border: bool = False,
         skip_empty: bool = False,
         positions: Positions = "absolute",
-        sweeps: int = 0,
-        sweep_size: int = 32,
         time_conditioning: bool = False,
     ) -> None:
         super().__init__()
-        self.observation = ObservationTokens(
-            view_size, num_words, hidden_size, crop_border, skip_empty, positions, sweeps, sweep_size
-        )
+        self.observation = ObservationTokens(view_size, num_words, hidden_size, crop_border, skip_empty, positions)
         self.pool = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
         self.time = TimeEmbedding(hidden_size) if time_conditioning else None
         self.tokens = nn.Embedding(MASK + 1, hidden_size)

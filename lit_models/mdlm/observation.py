@@ -1,10 +1,12 @@
 """A grid observation as tokens: one a cell, one for the heading, one a word of the mission."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from .batch import ObservationLike
 
 EMPTY, AGENT = 1, 10
 """Object ids of an empty cell, and of the agent in a full view."""
@@ -12,22 +14,6 @@ OBJECTS, COLOURS, STATES = 11, 6, 4
 """How many ids MiniGrid has for a cell; the state of the agent's cell is its heading, 0 to 3."""
 
 Positions = Literal["absolute", "egocentric", "both"]
-
-
-class ObservationLike(Protocol):
-    """What a module reads of an observation."""
-
-    @property
-    def image(self) -> Tensor:
-        """Cells (B, W, H, 3) uint8: object, colour and state ids."""
-
-    @property
-    def direction(self) -> Tensor:
-        """Heading (B,) int64."""
-
-    @property
-    def mission(self) -> Tensor:
-        """Word ids (B, N) int64, 0 pads."""
 
 
 def seen_by_agent(image: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,36 +39,6 @@ def seen_by_agent(image: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     return column * east + row * south, row * east - column * south
 
 
-class GridSweeps(nn.Module):
-    """Lets news spread over the grid: one residual 3 x 3 convolution, applied again and again.
-
-    Like value iteration (Tamar et al., arXiv:1602.02867), n sweeps carry what a cell knows n cells far, with the
-    weights of one; attention alone has to learn each pair of places.
-
-    Args:
-        size: channels C.
-        sweeps: how often it is applied.
-        hidden_size: token width D that the result is mapped to.
-    """
-
-    def __init__(self, size: int, sweeps: int, hidden_size: int) -> None:
-        super().__init__()
-        self.sweeps = sweeps
-        self.cells = nn.Embedding(OBJECTS * STATES, size)
-        self.norm = nn.GroupNorm(1, size)
-        self.spread = nn.Conv2d(size, 2 * size, 3, padding=1)
-        self.mix = nn.Conv2d(size, size, 1)
-        self.out = nn.Linear(size, hidden_size)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map cells (B, W, H, 3) to features (B, W * H, D)."""
-        x = self.cells(image[..., 0] * STATES + image[..., 2]).permute(0, 3, 1, 2)  # (B, C, W, H)
-        for _ in range(self.sweeps):
-            value, gate = self.spread(self.norm(x)).chunk(2, dim=1)  # two of (B, C, W, H)
-            x = x + self.mix(value * gate.sigmoid())  # (B, C, W, H)
-        return self.out(x.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]  # (B, W * H, D)
-
-
 class ObservationTokens(nn.Module):
     """Embeds cells by object, colour, state and place; ids are never read as numbers.
 
@@ -93,8 +49,6 @@ class ObservationTokens(nn.Module):
         crop_border: drop the outermost ring of cells (the outer wall of a full view carries nothing).
         skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
         positions: place cells by column and row, by steps ahead of and beside the agent, or by both.
-        sweeps: see ``GridSweeps``; 0 does without.
-        sweep_size: its channels.
     """
 
     def __init__(
@@ -105,11 +59,8 @@ class ObservationTokens(nn.Module):
         crop_border: bool,
         skip_empty: bool,
         positions: Positions,
-        sweeps: int = 0,
-        sweep_size: int = 32,
     ) -> None:
         super().__init__()
-        self.sweeps = GridSweeps(sweep_size, sweeps, hidden_size) if sweeps else None
         self.border, self.skip_empty = int(crop_border), skip_empty
         width, height = (size - 2 * self.border for size in view_size)
         self.reach = max(width, height) - 1
@@ -136,9 +87,6 @@ class ObservationTokens(nn.Module):
         ids = image.flatten(1, 2).gather(1, order[..., None].expand(-1, -1, 3))  # (B, C, 3)
         cells = self.objects(ids[..., 0]) + self.colours(ids[..., 1]) + self.states(ids[..., 2])  # (B, C, D)
         cells = cells + self._places(image, observation.direction, order)  # (B, C, D)
-        if self.sweeps is not None:
-            swept = self.sweeps(image)  # (B, W'H', D)
-            cells = cells + swept.gather(1, order[..., None].expand(-1, -1, swept.shape[-1]))  # (B, C, D)
         others = torch.cat([self.directions(observation.direction)[:, None], self.words(observation.mission)], dim=1)
         if bool(real.all()):
             return torch.cat([cells, others], dim=1), None

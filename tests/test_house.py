@@ -1,0 +1,42 @@
+"""The rules of the house that a machine can read."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("lit_models", "datamodules", "callbacks")
+FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, []
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_run_one_way(path):
+    if path.parts[:2] == ("lit_models", "cli"):
+        return
+    foreign = set(PACKAGES) - {path.parts[0]}
+    roots = {module.partition(".")[0] for module, _ in imports(path)}
+    assert not roots & foreign
+    assert path.parts[0] not in roots, "inside a package imports are relative"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_only_public_names_of_other_libraries_are_imported(path):
+    for module, names in imports(path):
+        parts = [*module.split("."), *names]
+        if parts[0] in ("lightning", "jsonargparse", "torchmetrics", "torch"):
+            assert not any(part.startswith("_") for part in parts), f"{module}: {names}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_file_has_outgrown_its_room(path):
+    assert len((ROOT / path).read_text().splitlines()) <= 400
