@@ -123,27 +123,29 @@ class MDLMDiT(BaseModule):
         memory = self.network.encode(batch.observation).rows(
             torch.arange(len(plan), device=self.device) % len(batch.plan)
         )
-        nll = self._nll(plan, masked, memory, t, source)  # (M * B, L)
+        noise = self._noise(source, draws, rows)  # (M, R, L, D)
+        noise = None if noise is None else noise[:, mine].flatten(0, 1).to(self.device)
+        nll = self._nll(plan, masked, memory, t, noise)  # (M * B, L)
         weight = self.schedule.weight(t)
         nelbo = (weight * nll.sum(dim=1)).mean()
         if self.hparams["loss_weight"] == "uniform":
             loss = nll.sum() * world / masked_everywhere.sum()
         else:
             loss = (weight.clamp(max=self.hparams["weight_clip"]) * nll.sum(dim=1)).mean() / self.horizon
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows)
-        self.log("train/nelbo", nelbo.detach(), on_step=False, on_epoch=True, batch_size=rows)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
+        self.log("train/nelbo", nelbo.detach(), on_step=False, on_epoch=True, batch_size=rows, sync_dist=True)
         return loss
 
-    def _nll(self, plan: Tensor, masked: Tensor, memory: Memory, t: Tensor, source: torch.Generator) -> Tensor:
-        tokens = diffusion.corrupt(plan, masked, MASK)
-        logits = self.network.decode(tokens, memory, t, self._noise(len(plan), source))
+    def _nll(self, plan: Tensor, masked: Tensor, memory: Memory, t: Tensor, noise: Tensor | None) -> Tensor:
+        logits = self.network.decode(diffusion.corrupt(plan, masked, MASK), memory, t, noise)
         return diffusion.cross_entropy(logits, plan, masked)
 
-    def _noise(self, rows: int, source: torch.Generator) -> Tensor | None:
+    def _noise(self, source: torch.Generator, *rows: int) -> Tensor | None:
+        """What stands at masked slots besides their MASK embedding: (*rows, L, D), or nothing."""
         if self.hparams["corruption"] == "mask":
             return None
-        size = (rows, self.horizon, self.hparams["hidden_size"])
-        return torch.randn(size, generator=source, device=source.device).to(self.device)
+        size = (*rows, self.horizon, self.hparams["hidden_size"])
+        return torch.randn(size, generator=source, device=source.device)
 
     # ------------------------------------------------------------------ evaluation
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -162,13 +164,15 @@ class MDLMDiT(BaseModule):
         """The NELBO of each plan (B,), nats, at fixed numbers of masked slots and seeded masks."""
         levels = min(self.hparams["validation_levels"] or self.horizon, self.horizon)
         sources = [generator(self.hparams["seed"], int(item)) for item in batch.item]
-        noise = torch.stack([torch.rand(levels * self.horizon + 1, generator=source) for source in sources])
-        counts = diffusion.level_counts(self.horizon, levels, noise[:, 0])  # (B, K)
-        masked = diffusion.exactly_masked(counts.flatten(), noise[:, 1:].reshape(-1, self.horizon))  # (B * K, L)
+        coins = torch.stack([torch.rand(levels * self.horizon + 1, generator=source) for source in sources])
+        counts = diffusion.level_counts(self.horizon, levels, coins[:, 0])  # (B, K)
+        masked = diffusion.exactly_masked(counts.flatten(), coins[:, 1:].reshape(-1, self.horizon))  # (B * K, L)
+        noises = [noise for source in sources if (noise := self._noise(source, levels)) is not None]  # B of (K, L, D)
+        noise = torch.cat(noises).to(self.device) if noises else None  # (B * K, L, D)
         rows = torch.arange(len(counts), device=self.device).repeat_interleave(levels)
         memory = self.network.encode(batch.observation).rows(rows)
         t = self.schedule.time(counts.flatten() / self.horizon)
-        nll = self._nll(batch.plan[rows], masked.to(self.device), memory, t.to(self.device), sources[0])
+        nll = self._nll(batch.plan[rows], masked.to(self.device), memory, t.to(self.device), noise)
         total = nll.sum(dim=1).view(-1, levels)  # (B, K)
         return diffusion.nelbo_from_levels(total, counts.to(self.device), self.horizon)
 
@@ -254,7 +258,8 @@ class MDLMDiT(BaseModule):
         memory = self.network.encode(moved)
 
         def denoise(tokens: Tensor, t: Tensor) -> Tensor:
-            noise = self._noise(len(tokens), source)
+            noise = self._noise(source, len(tokens))
+            noise = None if noise is None else noise.to(self.device)
             return self.network.decode(tokens.to(self.device), memory, t.to(self.device), noise)
 
         sampler = Sampler(denoise, self.horizon, MASK, END, self.schedule, h["temperature"], source)

@@ -43,8 +43,9 @@ def test_an_untrained_model_is_the_uniform_policy_at_every_level():
     assert metrics["val/nelbo"] == pytest.approx(HORIZON * math.log(8), rel=1e-5)
 
 
-def test_evaluation_is_seeded_and_ignores_the_batching():
-    model = module()
+@pytest.mark.parametrize("corruption", ["mask", "noise"])
+def test_evaluation_is_seeded_and_ignores_the_batching(corruption):
+    model = module(corruption=corruption)
     torch.nn.init.normal_(model.network.head.weight)
     whole = batch(8)
     parts = [
