@@ -6,23 +6,28 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .directions import Direction, direction_of
 
-COLOURS = {"train": "#4c78a8", "val": "#e45756"}
+COLOURS = {"train": "#4878a8", "val": "#d8503a"}
+OTHERS = ("#4c9f70", "#8a63b0", "#c58a1c", "#5f6b7a")
+BASELINES = {"expert": "--", "floor": "--", "random": ":"}
 SKIPPED = ("epoch", "step", "seconds", "train_loss", "val_loss", "train_metric", "val_metric")
 BAND = ("low", "high")
-BASELINES = {"expert": "--", "random": ":"}
 RATE = "learning rate"
 
+Table = Mapping[str, Sequence[Any]]
 
-def draw_curves(table: Mapping[str, Sequence[Any]], window: int, directions: Mapping[str, Direction]) -> Figure:
+
+def draw_curves(table: Table, window: int, directions: Mapping[str, Direction]) -> Figure:
     """Draw the columns of a history.
 
     Args:
         table: columns by name; ``split/metric`` and ``split/metric/row``, where a row ``low`` or ``high`` bounds the
             metric and any other is a baseline.
-        window: epochs of the moving average that is drawn over the raw values.
+        window: epochs of the moving average that is drawn over the raw values; a fifth of a short course at most, for
+            there it would lag behind what was reached.
         directions: which way is better, where the name does not tell.
     """
     groups = _groups(table)
@@ -33,62 +38,113 @@ def draw_curves(table: Mapping[str, Sequence[Any]], window: int, directions: Map
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
     for panel, (metric, names) in zip(panels, groups.items(), strict=False):
-        panel.set_title(metric.replace("_", " "), fontsize=10, fontweight="bold")
-        for name in names:
-            _draw(panel, name, table, window, directions)
-        panel.grid(alpha=0.25)
-        panel.set_xlabel("epoch", fontsize=8)
-        panel.tick_params(labelsize=8)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(fontsize=7, framealpha=0.6)
+        _draw_panel(panel, metric, names, table, window, directions)
     return figure
 
 
-def _groups(table: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+def _parts(name: str) -> tuple[str, str, str]:
+    """The split, the metric and the row of a name; each may be empty."""
+    if name.startswith("lr-"):  # Lightning's LearningRateMonitor
+        return name.removeprefix("lr-"), RATE, ""
+    first, _, rest = name.removesuffix("_epoch").partition("/")
+    metric, _, row = rest.partition("/")
+    return (first, metric, row) if metric else ("", first, "")
+
+
+def _groups(table: Table) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
-    for name in table:
-        parts = name.removesuffix("_epoch").split("/")
-        said_twice = name.endswith("_step") or f"{name}_epoch" in table
-        if name in SKIPPED or said_twice or (len(parts) > 2 and parts[-1] in BAND):
-            continue
-        if any(value is not None and math.isfinite(value) for value in table[name]):
-            metric = RATE if name.startswith("lr-") else parts[1] if len(parts) > 1 else name
-            groups.setdefault(metric, []).append(name)
-    loss_first = sorted(groups, key=lambda metric: metric != "loss")
-    return {metric: groups[metric] for metric in loss_first}
+    for name, column in table.items():
+        _, metric, row = _parts(name)
+        twice = name.endswith("_step") or f"{name}_epoch" in table
+        if name not in SKIPPED and not twice and row not in BAND and _points(table["epoch"], column)[0]:
+            group = groups.setdefault(metric, [])
+            if metric != RATE or all(list(column) != list(table[other]) for other in group):
+                group.append(name)  # parameter groups mostly share their learning rate
+    order = sorted(groups, key=lambda metric: (metric != "loss", metric == RATE))
+    return {metric: groups[metric] for metric in order}
 
 
-def _draw(
-    panel: Axes, name: str, table: Mapping[str, Sequence[Any]], window: int, directions: Mapping[str, Direction]
+def _draw_panel(
+    panel: Axes,
+    metric: str,
+    names: list[str],
+    table: Table,
+    window: int,
+    directions: Mapping[str, Direction],
 ) -> None:
-    x, y = _points(table["epoch"], table[name])
-    split, *rest = name.removesuffix("_epoch").split("/")
-    if len(rest) > 1:
-        style = BASELINES.get(rest[-1], "-.")
-        panel.plot(x, y, linestyle=style, linewidth=1.3, color="0.35", label=f"{split} {rest[-1]}")
-        return
-    if name.startswith("lr-"):
-        panel.plot(x, y, linewidth=1.5, label=name.removeprefix("lr-"))
-        return
-    colour = COLOURS.get(split, "#54a24b")
-    smooth = [sum(y[max(0, i - window + 1) : i + 1]) / len(y[max(0, i - window + 1) : i + 1]) for i in range(len(y))]
-    panel.plot(x, y, linewidth=0.9, alpha=0.35, color=colour, marker="." if len(x) < 3 else None)
-    panel.plot(x, smooth, linewidth=2, color=colour, label=split if rest else name)
+    panel.set_title(metric.replace("_", " "), fontsize=10, fontweight="bold", loc="left")
+    panel.grid(alpha=0.2, linewidth=0.6)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.margins(x=0.04, y=0.12)
+    panel.set_xlabel("epoch", fontsize=8)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    rows = [name for name in names if _parts(name)[2]]
+    curves = [name for name in names if not _parts(name)[2]]
+    for index, name in enumerate(curves):
+        split = _parts(name)[0]
+        colour = COLOURS.get(split, OTHERS[index % len(OTHERS)])
+        _draw_band(panel, name, table, colour)
+        _draw_curve(
+            panel, split or metric, *_points(table["epoch"], table[name]), 1 if metric == RATE else window, colour
+        )
+        direction = directions.get(name) or direction_of(name)
+        if direction and split != "train":
+            _mark_best(panel, *_points(table["epoch"], table[name]), direction, colour)
+    for name in rows:
+        split, _, row = _parts(name)
+        x, y = _points(table["epoch"], table[name])
+        if len(set(y)) == 1:  # a constant: from end to end
+            x, y = [table["epoch"][0], table["epoch"][-1]], y[:1] * 2
+        panel.plot(x, y, linestyle=BASELINES.get(row, "-."), linewidth=1.2, color="0.4", label=f"{split} {row}")
+    panel.legend(fontsize=7, framealpha=0.7, edgecolor="none")
+
+
+def _draw_curve(panel: Axes, label: str, x: list[int], y: list[float], window: int, colour: str) -> None:
+    window = max(1, min(window, len(y) // 5))
+    recent = [y[max(0, i - window + 1) : i + 1] for i in range(len(y))]
+    few = "o" if len(x) < 3 else None
+    panel.plot(x, y, linewidth=0.9, alpha=0.4, color=colour)
+    panel.plot(
+        x, [sum(values) / len(values) for values in recent], linewidth=2, color=colour, label=label, marker=few, ms=3
+    )
+
+
+def _draw_band(panel: Axes, name: str, table: Table, colour: str) -> None:
     low, high = (table.get(f"{name}/{end}") for end in BAND)
-    if low is not None and high is not None:
-        panel.fill_between(
-            x, _points(table["epoch"], low)[1], _points(table["epoch"], high)[1], color=colour, alpha=0.12
-        )
-    direction = directions.get(name) or direction_of(name)
-    if direction and split != "train":
-        best = (min if direction == "min" else max)(y)
-        at = x[y.index(best)]
-        panel.scatter([at], [best], s=26, color=colour, zorder=3)
-        panel.annotate(
-            f"{best:.4g}", (at, best), textcoords="offset points", xytext=(0, 6), fontsize=7, ha="center", color=colour
-        )
+    if low is None or high is None:
+        return
+    known = [point for point in zip(table["epoch"], low, high, strict=True) if all(map(_finite, point))]
+    if len(known) == 1:
+        panel.vlines(*known[0], color=colour, alpha=0.3, linewidth=4)
+    elif known:
+        x, bottom, top = zip(*known, strict=True)
+        panel.fill_between(x, bottom, top, color=colour, alpha=0.12, linewidth=0)
+
+
+def _mark_best(panel: Axes, x: list[int], y: list[float], direction: Direction, colour: str) -> None:
+    best = (min if direction == "min" else max)(y)
+    at = x[y.index(best)]
+    late = at > (x[0] + x[-1]) / 2
+    panel.scatter([at], [best], s=28, color=colour, edgecolor="white", linewidth=0.8, zorder=4)
+    panel.annotate(
+        f"{best:.4g}",
+        (at, best),
+        textcoords="offset points",
+        xytext=(-4 if late else 4, 6 if direction == "max" else -11),
+        ha="right" if late else "left",
+        fontsize=8,
+        fontweight="bold",
+        color=colour,
+        bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+        zorder=5,
+    )
+
+
+def _finite(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _points(epochs: Sequence[int], column: Sequence[Any]) -> tuple[list[int], list[float]]:
-    known = [(e, v) for e, v in zip(epochs, column, strict=True) if v is not None and math.isfinite(v)]
+    known = [(e, v) for e, v in zip(epochs, column, strict=True) if _finite(v)]
     return [e for e, _ in known], [v for _, v in known]

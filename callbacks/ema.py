@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -18,7 +18,8 @@ class EMAWeights(EMAWeightAveraging):
     Validation during the fit, and everything after it, sees the average; training goes on from the raw weights. A
     checkpoint holds both: ``state_dict`` is the average, ``current_model_state`` the raw weights. Unlike its parent it
     also holds in ``test`` and ``predict`` of the same Trainer, counts batches that stepped rather than optimiser steps
-    (right under manual optimisation), and leaves frozen parameters and buffers alone.
+    (right under manual optimisation), leaves frozen parameters and buffers alone, and averages half precision in
+    single.
 
     Args:
         decay: weight of the old average at each update.
@@ -42,13 +43,17 @@ class EMAWeights(EMAWeightAveraging):
             decay=decay, update_every_n_steps=update_every_n_steps, update_starting_at_step=update_starting_at_step
         )
         self.decay, self.warmup = decay, warmup
+        self._forget()
+        self._run: tuple[Trainer, LightningModule] | None = None
+        self._seen_global_step = 0
+        self._module_is_foreign = False
+
+    def _forget(self) -> None:
         self.average: Weights = {}
         self.raw: Weights | None = None
         """The raw weights, while the module holds the average."""
         self.updates = 0
         self.steps = 0
-        self._seen_global_step = 0
-        self._module_is_foreign = False
 
     # ------------------------------------------------------------------ the average
     def decay_at(self, update: int) -> float:
@@ -58,16 +63,26 @@ class EMAWeights(EMAWeightAveraging):
         return self.decay if update else 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin a fit from the raw weights; a second fit takes up those of the first."""
-        if stage == "fit":
-            if any(isinstance(parameter, DTensor) for parameter in pl_module.parameters()):
-                raise ValueError("EMAWeights averages whole parameters and cannot follow sharded ones: leave it out.")
-            self._leave(pl_module)
-            self._module_is_foreign = False
+        """Begin a fit from the raw weights; a second fit of the same Trainer takes up those of the first.
+
+        Raises:
+            ValueError: the parameters are sharded.
+        """
+        if stage != "fit":
+            return
+        if any(isinstance(parameter, DTensor) for parameter in pl_module.parameters()):
+            raise ValueError("EMAWeights averages whole parameters and cannot follow sharded ones: leave it out.")
+        if self._run != (trainer, pl_module):
+            self._run = trainer, pl_module
+            self._forget()
+        if any(getattr(callback, "save_weights_only", False) for callback in trainer.checkpoint_callbacks):
+            rank_zero_warn("save_weights_only checkpoints hold the raw weights, not the average: switch it off.")
+        self._leave(pl_module)
+        self._module_is_foreign = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have an average before the first batch."""
-        self._ensure(pl_module)
+        self._tracked(pl_module)
         self._seen_global_step = trainer.global_step
 
     def on_train_batch_end(
@@ -85,8 +100,21 @@ class EMAWeights(EMAWeightAveraging):
 
     @torch.no_grad()
     def _update(self, pl_module: LightningModule, decay: float) -> None:
-        for name, parameter in _trainable(pl_module).items():
-            self.average[name].lerp_(parameter, 1 - decay)
+        for name, parameter in self._tracked(pl_module).items():
+            average = self.average[name]
+            average.lerp_(parameter.to(average.dtype), 1 - decay)
+
+    def _tracked(self, pl_module: LightningModule) -> Weights:
+        """The parameters that learn, or once did; each has an average, beside it, from when it is first seen."""
+        named = pl_module.named_parameters(remove_duplicate=False)  # a tied weight stands under both of its names
+        tracked: Weights = {name: p for name, p in named if p.requires_grad or name in self.average}
+        for name, parameter in tracked.items():
+            known = self.average.get(name)
+            if known is None:
+                self.average[name] = _precise(parameter)
+            elif known.device != parameter.device:
+                self.average[name] = known.to(parameter.device)
+        return tracked
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing: updates follow steps, not epochs."""
@@ -112,66 +140,64 @@ class EMAWeights(EMAWeightAveraging):
         """Leave the average in the module."""
         self._enter(pl_module)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same where there was nothing left to train."""
+        self._enter(pl_module)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Put the raw weights back, wherever the fit was."""
         if trainer.state.fn == "fit":
             self._leave(pl_module)
 
-    def _ensure(self, pl_module: LightningModule) -> None:
-        for name, parameter in _trainable(pl_module).items():
-            known = self.average.get(name)
-            self.average[name] = (parameter.detach().clone() if known is None else known).to(parameter.device)
-
     @torch.no_grad()
     def _enter(self, pl_module: LightningModule) -> None:
         if self.raw is not None:
             return
-        self._ensure(pl_module)
-        trainable = _trainable(pl_module)
-        self.raw = {name: parameter.detach().clone() for name, parameter in trainable.items()}
-        for name, parameter in trainable.items():
+        tracked = self._tracked(pl_module)
+        self.raw = {name: parameter.detach().clone() for name, parameter in tracked.items()}
+        for name, parameter in tracked.items():
             parameter.copy_(self.average[name])
 
     @torch.no_grad()
     def _leave(self, pl_module: LightningModule) -> None:
         if self.raw is None:
             return
-        for name, parameter in _trainable(pl_module).items():
-            parameter.copy_(self.raw[name])
+        for name, parameter in self._tracked(pl_module).items():
+            if name in self.raw:  # else it was set free since
+                parameter.copy_(self.raw[name])
         self.raw = None
 
     # ------------------------------------------------------------------ checkpoints
-    def state_dict(self) -> dict[str, Any]:
-        """The counters."""
-        return {"updates": self.updates, "steps": self.steps}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the counters back."""
-        self.updates, self.steps = state_dict["updates"], state_dict["steps"]
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write the average as ``state_dict`` and the raw weights as ``current_model_state``."""
+        """Write the average as ``state_dict``, the raw weights as ``current_model_state``, and the counters."""
         if self._module_is_foreign or not self.average:
             return
         state = checkpoint["state_dict"]
         checkpoint["current_model_state"] = state | (self.raw or {})
         checkpoint["state_dict"] = state | self.average
-        checkpoint["averaging_state"] = {"n_averaged": torch.tensor(self.updates)}
+        checkpoint["averaging_state"] = {
+            "n_averaged": torch.tensor(self.updates),
+            "steps": torch.tensor(self.steps),
+            "names": list(self.average),
+        }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """In a fit take back both; elsewhere the module has just been given the average, which is right."""
         if trainer.state.fn != "fit":
             self._module_is_foreign = True
             return
-        self.raw = None
+        self._forget()
         if "current_model_state" not in checkpoint:
             rank_zero_info("EMAWeights: the checkpoint holds no average; it begins with the checkpoint's weights.")
-            self.average = {}
             return
-        self.average = {name: checkpoint["state_dict"][name].clone() for name in _trainable(pl_module)}
-        pl_module.load_state_dict(checkpoint["current_model_state"])
+        counters = checkpoint["averaging_state"]
+        self.updates = int(counters["n_averaged"])
+        self.steps = int(counters.get("steps", self.updates))
+        names = counters.get("names", self._tracked(pl_module))
+        self.average = {name: _precise(checkpoint["state_dict"][name]) for name in names}
+        pl_module.load_state_dict(checkpoint["current_model_state"], strict=pl_module.strict_loading)
 
 
-def _trainable(pl_module: LightningModule) -> Weights:
-    named = pl_module.named_parameters(remove_duplicate=False)  # a tied weight stands under both of its names
-    return {name: parameter for name, parameter in named if parameter.requires_grad}
+def _precise(tensor: Tensor) -> Tensor:
+    """A copy that a small update can change: half precision becomes single."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32), copy=True)

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from matplotlib.figure import Figure
 
-from .files import write_atomically
+from .files import to_png, write_atomically
 
 
 class Figures(Callback):
@@ -44,9 +44,9 @@ class Figures(Callback):
                 for logger in trainer.loggers:
                     _send(logger, name, figure, trainer.global_step)
 
-    def _save(self, path: Path, figure: Any) -> None:
+    def _save(self, path: Path, figure: Figure) -> None:
         try:
-            write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=self.dpi))
+            write_atomically(path, to_png(figure, self.dpi))
         except OSError as error:
             rank_zero_warn(f"Figures cannot write {path}: {error}")
 

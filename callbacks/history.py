@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from .curves import draw_curves
 from .directions import Direction, direction_of
-from .files import write_atomically
+from .files import to_png, write_atomically
 
 Row = dict[str, Any]
 REQUIRED = ("epoch", "train_loss", "val_loss", "train_metric", "val_metric")
@@ -49,13 +49,18 @@ class RunHistory(Callback):
         plots: bool = True,
         save: bool = True,
     ) -> None:
+        if window < 1:
+            raise ValueError(f"window={window}: choose at least 1 epoch.")
         self.prefix = f"{name}_" if name else ""
         self.metrics = {"train_metric": train_metric, "val_metric": val_metric}
         self.window = window
         self.directions: dict[str, Direction] = dict(directions or {})
         self.plots, self.save = plots, save
         self.rows: list[Row] = []
-        self._validated: Row = {}
+        self._pending: Row = {}
+        self._ended: int | None = None
+        self._stale: dict[str, torch.Tensor] = {}
+        self._folder: str | None = None
         self._began = time.monotonic()
         self._seconds_before = 0.0
         self._drawn = -math.inf
@@ -64,34 +69,32 @@ class RunHistory(Callback):
     # ------------------------------------------------------------------ collecting
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock where the last run stopped it."""
+        self._folder = None if getattr(trainer, "fast_dev_run", False) else trainer.log_dir  # asked on every rank
         self._began = time.monotonic()
         self._seconds_before = self.rows[-1]["seconds"] if self.rows else 0.0
-        self._validated = {}
+        self._stale, self._ended = {}, None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on, what an earlier epoch logged is old."""
+        self._complete(trainer)
+        self._ended, self._pending = None, {}
+        self._stale = dict(trainer.callback_metrics)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember what this validation found; the last one of an epoch counts."""
+        """Remember what this validation found, also for a checkpoint of this moment."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._validated = {k: v for k, v in _plain(trainer.callback_metrics).items() if k.startswith("val")}
+            self._pending |= {k: v for k, v in self._fresh(trainer).items() if k.startswith("val")}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch and write the files."""
-        if getattr(trainer, "fast_dev_run", False):
-            return
-        logged = {
-            k: v for k, v in _plain(trainer.callback_metrics).items() if not k.startswith("val")
-        } | self._validated
-        self._validated = {}
-        row: Row = {
-            "epoch": trainer.current_epoch + 1,
-            "train_loss": logged.get("train/loss_epoch", logged.get("train/loss")),
-            "val_loss": logged.get("val/loss"),
-            **{column: logged.get(metric) if metric else None for column, metric in self.metrics.items()},
-            "step": trainer.global_step,
-            "seconds": round(self._seconds_before + time.monotonic() - self._began, 3),
-            **logged,
-        }
-        self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]] + [row]
+        self._ended = trainer.current_epoch + 1
+        self.rows = [old for old in self.rows if old["epoch"] < self._ended]
+        self._complete(trainer)
         self._write(trainer, draw=time.monotonic() - self._drawn > REDRAW_SECONDS)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take what the module logged at the very end of its last epoch."""
+        self._complete(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the whole course."""
@@ -101,33 +104,59 @@ class RunHistory(Callback):
         """Draw what there is."""
         self._write(trainer, draw=True)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The epochs so far."""
-        return {"rows": self.rows}
+    def _fresh(self, trainer: Trainer) -> Row:
+        """What this epoch logged: Lightning keeps the values of earlier ones, as the same tensors."""
+        metrics = trainer.callback_metrics.items()
+        return {k: float(v) for k, v in metrics if v.numel() == 1 and v is not self._stale.get(k)}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue them."""
-        self.rows = list(state_dict["rows"])
+    def _complete(self, trainer: Trainer) -> None:
+        """Enter the epoch that has ended, again when the module's own ``on_train_epoch_end`` has logged more."""
+        if self._ended is None:
+            return
+        known = self.rows[-1] if self.rows and self.rows[-1]["epoch"] == self._ended else {}
+        logged = known | self._pending | self._fresh(trainer)
+        required: Row = {
+            "epoch": self._ended,
+            "train_loss": logged.get("train/loss_epoch", logged.get("train/loss")),
+            "val_loss": logged.get("val/loss"),
+            **{column: logged.get(metric) if metric else None for column, metric in self.metrics.items()},
+            "step": known.get("step", trainer.global_step),
+            "seconds": known.get("seconds", round(self._seconds_before + time.monotonic() - self._began, 3)),
+        }
+        self.rows = [old for old in self.rows if old is not known] + [required | logged | required]
+
+    # ------------------------------------------------------------------ checkpoints
+    def state_dict(self) -> dict[str, Any]:
+        """The epochs so far, and what the present one has found."""
+        return {"rows": self.rows, "pending": self._pending}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Complete the epoch first, where it has just ended."""
+        if trainer.state.fn == "fit":
+            self._complete(trainer)
+            checkpoint["callbacks"][self.state_key] = self.state_dict()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Continue them in a fit; a test of an earlier checkpoint leaves them alone."""
+        state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if state and trainer.state.fn == "fit":
+            self.rows, self._pending = list(state["rows"]), dict(state["pending"])
 
     # ------------------------------------------------------------------ writing
     def _write(self, trainer: Trainer, draw: bool) -> None:
-        folder = trainer.log_dir  # asks all processes, so it must not stand behind a condition on the rank
-        if not (self.save and self.rows and folder and trainer.is_global_zero) or getattr(
-            trainer, "fast_dev_run", False
-        ):
+        if not (self.save and self.rows and self._folder and trainer.is_global_zero):
             return
+        table = self.columns()
+        files = {"history.json": self.to_json(table), "history.csv": to_csv(table)}
+        if draw and self.plots:
+            files["curves.png"] = to_png(draw_curves(table, self.window, self.directions))
+            self._drawn = time.monotonic()
         try:
-            table = self.columns()
-            write_atomically(Path(folder) / f"{self.prefix}history.json", lambda file: file.write(self.to_json(table)))
-            write_atomically(Path(folder) / f"{self.prefix}history.csv", lambda file: file.write(to_csv(table)))
-            if draw and self.plots:
-                figure = draw_curves(table, self.window, self.directions)
-                path = Path(folder) / f"{self.prefix}curves.png"
-                write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
-                self._drawn = time.monotonic()
+            for name, content in files.items():
+                write_atomically(Path(self._folder) / f"{self.prefix}{name}", content)
         except OSError as error:
             if not self._told:
-                rank_zero_warn(f"RunHistory cannot write to {folder} ({error}); training goes on without it.")
+                rank_zero_warn(f"RunHistory cannot write to {self._folder} ({error}); training goes on without it.")
             self._told = True
 
     def columns(self) -> dict[str, list[Any]]:
@@ -144,10 +173,11 @@ class RunHistory(Callback):
         return json.dumps(content, indent=1, allow_nan=False).encode()
 
     def _best(self, name: str, column: list[Any], epochs: list[int]) -> dict[str, Any]:
+        metric = self.metrics.get(name) or name
         known = [(value, epoch) for value, epoch in zip(column, epochs, strict=True) if _number(value)]
         if not known:
             return {}
-        direction = self.directions.get(name) or direction_of(self.metrics.get(name) or name)
+        direction = self.directions.get(metric) or direction_of(metric)
         if direction is None:
             return {"min": _end(known, "min"), "max": _end(known, "max")}
         return {"direction": direction, "best": _end(known, direction)}
@@ -176,10 +206,6 @@ def to_csv(table: dict[str, list[Any]]) -> bytes:
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
     return text.getvalue().encode()
-
-
-def _plain(metrics: dict[str, torch.Tensor]) -> Row:
-    return {name: float(value) for name, value in metrics.items() if value.numel() == 1}
 
 
 def _number(value: Any) -> bool:

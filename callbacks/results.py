@@ -25,7 +25,8 @@ class ResultsTable(Callback):
 
     Args:
         title: above the table.
-        columns: metrics to show, in this order; None shows all.
+        columns: metrics to show as columns, in this order; None shows those that have a baseline or an interval, and
+            the others under the table.
         digits: decimals.
         percent: metrics shown in per cent.
     """
@@ -62,29 +63,48 @@ class ResultsTable(Callback):
             )
             path = Path(folder) / ("results.json" if split == "test" else f"results_{split}.json")
             try:
-                write_atomically(path, lambda file: file.write(content.encode()))
+                write_atomically(path, content.encode())
             except OSError as error:
                 rank_zero_warn(f"ResultsTable cannot write {path}: {error}")
 
     def table(self, results: Results, title: str) -> Table:
         """Rows: the model, then its baselines. Columns: the metrics."""
-        shown = [name for name in (self.columns or results) if name in results]
+        shown = self._shown(results)
         rows = dict.fromkeys(["value", *(row for name in shown for row in results[name] if row not in BOUNDS)])
-        table = Table(title=title)
+        table = Table(title=title, caption=self._others(results, shown), caption_justify="left")
         table.add_column("")
         for name in shown:
-            table.add_column(name.replace("_", " ") + (", %" if name in self.percent else ""), justify="right")
+            table.add_column(self._label(name), justify="right")
         for row in rows:
             cells = [self._cell(results[name], row, name in self.percent) for name in shown]
             table.add_row("model" if row == "value" else row, *cells, style="bold" if row == "value" else None)
         return table
+
+    def _shown(self, results: Results) -> list[str]:
+        if self.columns is None:
+            compared = [name for name, rows in results.items() if len(rows) > 1]
+            return compared or list(results)
+        missing = [name for name in self.columns if name not in results]
+        if missing:
+            rank_zero_warn(f"ResultsTable: columns {missing} were not logged; there are {list(results)}.")
+        return [name for name in self.columns if name in results]
+
+    def _others(self, results: Results, shown: list[str]) -> str | None:
+        if self.columns is not None:
+            return None
+        others = [name for name in results if name not in shown]
+        texts = [f"{self._label(name)} {self._cell(results[name], 'value', name in self.percent)}" for name in others]
+        return ", ".join(texts) or None
+
+    def _label(self, name: str) -> str:
+        return name.replace("_", " ") + (", %" if name in self.percent else "")
 
     def _cell(self, values: dict[str, float], row: str, percent: bool) -> str:
         if math.isnan(values.get(row, math.nan)):
             return "—"
         factor, digits = (100.0, max(0, self.digits - 2)) if percent else (1.0, self.digits)
         text = f"{factor * values[row]:.{digits}f}"
-        if row == "value" and all(bound in values for bound in BOUNDS):
+        if row == "value" and all(math.isfinite(values.get(bound, math.nan)) for bound in BOUNDS):
             text += " [" + ", ".join(f"{factor * values[bound]:.{digits}f}" for bound in BOUNDS) + "]"
         return text
 
