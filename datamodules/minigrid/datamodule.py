@@ -179,10 +179,7 @@ class MiniGridPlans(BaseDataModule):
         """The data of a split; a split of 0 episodes is the training split."""
         if self._splits is None:
             self._splits = self._load()
-        if self.counts[name] == 0:
-            rank_zero_info(f"data.{name} is 0: the training episodes stand in for it.")
-            name = "train"
-        return self._splits[name]
+        return self._splits[name if self.counts[name] else "train"]
 
     def _load(self) -> dict[str, Split]:
         if self.counts["train"] < 1:
@@ -208,6 +205,8 @@ class MiniGridPlans(BaseDataModule):
             if parts:
                 windows = Windows(*(parts[field] for field in Windows._fields))
                 splits[name] = Split(windows, Episodes(*(parts[field] for field in Episodes._fields)))
+        for name in (name for name, count in self.counts.items() if not count):
+            rank_zero_info(f"data.{name} is 0: the training episodes stand in for it.")
         return splits
 
     def _make(self) -> Arrays:

@@ -99,8 +99,9 @@ class LitmotifCLI(LightningCLI):
         found = []
         for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
             init_args = config[part]["init_args"]
+            own = {key: value for key, value in init_args.items() if part == "data" or key not in LINKS}
             explicit = resume.explicit_keys(self.request.overrides, part)
-            differ = resume.differences(part, checkpoint.get(saved, {}), init_args, explicit - {"seed"})
+            differ = resume.differences(part, checkpoint.get(saved, {}), own, explicit)
             if part == "model":
                 resume.refuse_architecture(differ, self._model_type(asked).architecture)
             resume.adopt(differ, init_args)

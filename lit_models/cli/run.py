@@ -116,6 +116,6 @@ def _report(error: Exception) -> None:
 
 
 def _say_what_is_left(left: Left, again: str) -> None:
-    last = left.folder / "checkpoints" / "last.ckpt" if left.folder else None
+    last = left.folder / "checkpoints" / "last.ckpt" if left.folder and again.startswith("litmotif fit") else None
     if last is not None and last.is_file():
         print(f"litmotif: stopped. Checkpoint: {last}\nGo on with: {again} --ckpt_path {last}", file=sys.stderr)
