@@ -1,5 +1,6 @@
 """Lightning's command line, with our configs, run folder and rules of resuming."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,13 +10,13 @@ import callbacks as callback_package
 import datamodules as datamodule_package
 from datamodules.core import BaseDataModule
 
-from .. import __all__ as module_names
 from ..core.checkpoint import CheckpointError, read
 from ..core.module import BaseModule
 from . import resume, run_folder
 from .parser import HintingParser
 from .save_config import SaveResolvedConfig
 
+LIT_MODELS = import_module("..", __package__)
 LINKS = ("horizon", "view_size", "words")
 """What a datamodule knows and a module must be built with; linked where both have it."""
 
@@ -40,12 +41,9 @@ class Request(NamedTuple):
 
 def import_public() -> None:
     """Import every public class, so that a config may name it by its short name."""
-    for package in (callback_package, datamodule_package):
+    for package in (LIT_MODELS, datamodule_package, callback_package):
         for name in package.__all__:
             getattr(package, name)
-    lit_models = __import__(__package__.partition(".")[0])
-    for name in module_names:
-        getattr(lit_models, name)
 
 
 class LitmotifCLI(LightningCLI):
@@ -110,7 +108,7 @@ class LitmotifCLI(LightningCLI):
 
     @staticmethod
     def _model_type(name: str) -> type[BaseModule]:
-        return getattr(__import__(__package__.partition(".")[0]), name)  # type: ignore[no-any-return]
+        return getattr(LIT_MODELS, name)  # type: ignore[no-any-return]
 
     def _root(self) -> Path:
         given = self.config[self.config["subcommand"]]["trainer"].get("default_root_dir")

@@ -110,7 +110,7 @@ def load(path: str | Path, weights: Literal["average", "raw"] = "average", map_l
         CheckpointError: no checkpoint of a public module, or its shapes do not fit its hyper-parameters.
     """
     checkpoint = read(path, map_location)
-    package = importlib.import_module(__package__.partition(".")[0])
+    package = importlib.import_module("..", __package__)
     name = checkpoint.get("litmotif", {}).get("class")
     if name not in package.__all__:
         raise CheckpointError(f"{path} holds {name or 'no class name'}: none of {sorted(package.__all__)}.")

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from . import optim
 from .checkpoint import describe, require_fit
@@ -100,7 +100,7 @@ class BaseModule(LightningModule):
             epochs = self.trainer.max_epochs or -1
             total = epochs if epochs > 0 else float("inf")
         factor = optim.multiplier(h["lr_schedule"], total, h["warmup"], h["lr_floor"], h["lr_gamma"])
-        scheduler = optim.schedule(optimizer, factor)
+        scheduler = LambdaLR(optimizer, factor)  # its only state is a counter: a resumed run may change its shape
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": h["lr_interval"]}}
 
     def on_before_backward(self, loss: torch.Tensor) -> None:
@@ -109,7 +109,7 @@ class BaseModule(LightningModule):
         Raises:
             NonFiniteLossError: names the step and the batch, with advice.
         """
-        if not optim.finite(loss):
+        if not torch.isfinite(loss).all():
             batch_idx = self.trainer.fit_loop.epoch_loop.batch_idx
             raise NonFiniteLossError(
                 f"loss is {loss.detach().tolist()} at step {self.global_step}, batch {batch_idx} of epoch "

@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 ScheduleName = Literal["constant", "cosine", "linear", "exponential", "plateau"]
 
@@ -70,11 +68,6 @@ def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamm
     return factor
 
 
-def schedule(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
-    """A scheduler whose only state is its counter, so that a resumed run may change its shape."""
-    return LambdaLR(optimizer, factor)
-
-
 def rescale_restored(
     optimizer_states: list[dict[str, object]], scheduler_states: list[dict[str, object]], lr: float, decay: float
 ) -> None:
@@ -98,8 +91,3 @@ def rescale_restored(
         for key in ("base_lrs", "_last_lr"):
             if key in state:
                 state[key] = [value * lr for value in state[key]]  # type: ignore[attr-defined]
-
-
-def finite(loss: torch.Tensor) -> bool:
-    """Whether each entry of ``loss`` is a number."""
-    return bool(torch.isfinite(loss).all())

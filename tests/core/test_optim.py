@@ -3,14 +3,14 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR
 
 from lit_models.core import optim
 
 
 def rates(factor, steps, lr=0.1):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    scheduler = optim.schedule(optimizer, factor)
+    scheduler = LambdaLR(optimizer, factor)
     seen = []
     for _ in range(steps):
         seen.append(scheduler.get_last_lr()[0])
@@ -69,7 +69,7 @@ def test_decay_groups_spare_vectors_and_frozen_parameters():
 def test_restored_states_follow_new_hyper_parameters():
     module = nn.Linear(2, 2)
     optimizer = optim.adamw(module, 0.1, 0.3, (0.9, 0.99), fused=True)
-    scheduler = optim.schedule(optimizer, optim.multiplier("linear", 10, 0, 0.0, 0.5))
+    scheduler = LambdaLR(optimizer, optim.multiplier("linear", 10, 0, 0.0, 0.5))
     for _ in range(4):
         optimizer.step()
         scheduler.step()
