@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in ("-h", "--help"):
         print(HELP, end="")
         return 0
+    if command == "doctor":
+        from .doctor import examine
+
+        return examine()
     if complain_about_foreign_packages():
         return 1
     if command == "--version":
@@ -59,10 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .catalogue import show
 
         return show()
-    if command == "doctor":
-        from .doctor import examine
-
-        return examine()
     if command in RUNS:
         from .run import run
 

@@ -1,22 +1,28 @@
 """Lightning's command line, with our configs, run folder and rules of resuming."""
 
+import sys
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
+import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
-import callbacks as callback_package
-import datamodules as datamodule_package
 from datamodules.core import BaseDataModule
 
-from ..core.checkpoint import CheckpointError, read
+from ..core.checkpoint import read
 from ..core.module import BaseModule
 from . import resume, run_folder
+from .origins import PACKAGES
 from .parser import HintingParser
+from .places import place_of
 from .save_config import SaveResolvedConfig
+from .whole_files import WholeFiles
 
-LIT_MODELS = import_module("..", __package__)
 LINKS = ("horizon", "view_size", "words")
 """What a datamodule knows and a module must be built with; linked where both have it."""
 
@@ -25,25 +31,23 @@ class Request(NamedTuple):
     """What the user typed.
 
     Attributes:
-        arguments: for Lightning's parser: subcommand, configs, overrides.
+        arguments: for the parser: subcommand, configs, overrides.
         overrides: what stands on the command line besides configs.
         name: of the experiment; its runs lie in ``runs/NAME``.
-        ckpt_path: ``last``, ``best``, a path, or None.
-        left: told what the run leaves, for whoever has to report a failure.
+        left: told what the run leaves, for the report of a failure.
     """
 
     arguments: list[str]
     overrides: list[str]
     name: str
-    ckpt_path: str | None
     left: run_folder.Left
 
 
 def import_public() -> None:
     """Import every public class, so that a config may name it by its short name."""
-    for package in (LIT_MODELS, datamodule_package, callback_package):
-        for name in package.__all__:
-            getattr(package, name)
+    for package in PACKAGES:
+        for name in import_module(package).__all__:
+            resolve_name(f"{package}:{name}")
 
 
 class LitmotifCLI(LightningCLI):
@@ -66,7 +70,8 @@ class LitmotifCLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_callback=SaveResolvedConfig,
             parser_class=HintingParser,
-            parser_kwargs={"allow_abbrev": False},  # a shortened key would pass for another one
+            parser_kwargs={"prog": "litmotif", "allow_abbrev": False},  # a shortened key would pass for another one
+            load_from_checkpoint_support=False,  # it would save links that the module does not have; ours saves its own
             args=request.arguments,
         )
 
@@ -82,60 +87,64 @@ class LitmotifCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, then let the checkpoint have its say where the command line is silent."""
         self.config = parser.parse_args(self.request.arguments)
-        if self.request.ckpt_path is not None:
-            self.checkpoint = run_folder.find_checkpoint(self.request.ckpt_path, self._root())
-            self._adopt(read(self.checkpoint))
-
-    def _adopt(self, checkpoint: dict[str, Any]) -> None:
-        config = self.config[self.config["subcommand"]]
-        written = checkpoint.get("litmotif", {}).get("class")
-        asked = config["model"]["class_path"].rpartition(".")[2]
-        if written != asked:
-            raise CheckpointError(
-                f"{self.checkpoint} holds a {written or 'foreign module'}; the config asks for {asked}."
-            )
-        found = []
-        for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
-            init_args = config[part]["init_args"]
-            own = {key: value for key, value in init_args.items() if part == "data" or key not in LINKS}
-            explicit = resume.explicit_keys(self.request.overrides, part)
-            differ = resume.differences(part, checkpoint.get(saved, {}), own, explicit)
-            if part == "model":
-                resume.refuse_architecture(differ, self._model_type(asked).architecture)
-            resume.adopt(differ, init_args)
-            found += differ
-        resume.show(found)
-
-    @staticmethod
-    def _model_type(name: str) -> type[BaseModule]:
-        return getattr(LIT_MODELS, name)  # type: ignore[no-any-return]
+        subcommand = self.config["subcommand"]
+        config = self.config[subcommand]
+        linked = {name for name in LINKS if hasattr(resolve_name(config["data"]["class_path"]), name)}
+        sources = {f"model.{name}": f"the data (data.{name})" for name in linked}
+        sources |= {f"{part}.seed": "seed_everything" for part in ("model", "data")}
+        for key, source in sources.items():
+            if where := place_of(key, HintingParser.files, HintingParser.overrides):
+                parser.error(f"{where}: {key} comes from {source}: set that, or leave it out.")
+        which, config["ckpt_path"] = config.get("ckpt_path"), None  # Lightning would let it beat the command line
+        if which is not None:
+            preferred = ("last", "best") if subcommand == "fit" else ("best", "last")
+            self.checkpoint = run_folder.find_checkpoint(str(which), self._root(), preferred)
+            resume.reconcile(config, read(self.checkpoint), self.checkpoint, self.request.overrides, linked)
+        elif subcommand != "fit":
+            untrained = f"litmotif: {subcommand} without --ckpt_path: these are the weights before any training."
+            rank_zero_only(print)(untrained, file=sys.stderr)
 
     def _root(self) -> Path:
         given = self.config[self.config["subcommand"]]["trainer"].get("default_root_dir")
         return Path(given) if given else Path("runs") / self.request.name
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run folder and give it to the loggers."""
+        """Keep the config as it was asked for, then choose the run folder and write it in."""
         config = self.config[self.subcommand]
+        self.save_config_kwargs["asked"] = config.clone()
         folder = self.request.left.folder = run_folder.choose(self._root(), self.checkpoint)
-        config["trainer"]["default_root_dir"] = str(self._root())
         config["ckpt_path"] = str(self.checkpoint) if self.checkpoint else None
         config["weights_only"] = True
-        loggers = config["trainer"].get("logger")
-        run_folder.place_loggers([logger for logger in _as_list(loggers) if hasattr(logger, "class_path")], folder)
+        run_folder.place(config["trainer"], folder)
         if not config["trainer"].get("fast_dev_run"):
-            run_folder.keep_metrics(folder)
+            rank_zero_only(run_folder.keep_metrics)(folder)
 
-    # ------------------------------------------------------------------ after the fit
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add whole files to the plugins, where one process writes a checkpoint."""
+        given = self.config_init[self.subcommand]["trainer"]
+        if str(given["strategy"]).startswith(("auto", "ddp")):
+            kwargs["plugins"] = [*_as_list(given["plugins"]), WholeFiles()]
+        return super().instantiate_trainer(**kwargs)
+
+    # ------------------------------------------------------------------ around the run
     def after_fit(self) -> None:
-        """Test what was learned, unless told otherwise or stopped."""
-        if self.trainer.interrupted or not self.config["fit"]["test_after_fit"]:
+        """Test what was learned, unless told otherwise, stopped, or without a test."""
+        testable = is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule)
+        if self.trainer.interrupted or not testable or not self.config["fit"]["test_after_fit"]:
             return
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        self.trainer.test(
-            self.model, datamodule=self.datamodule, ckpt_path=best or None, weights_only=True, verbose=False
-        )
+        weights = best if Path(best).is_file() else None
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, weights_only=True, verbose=False)
+
+    def predict(self, model: BaseModule, **options: Any) -> None:
+        """Predict, and keep what comes out: ``predictions.pt``, one a process."""
+        predictions = self.trainer.predict(model, **options)
+        folder = self.request.left.folder
+        if predictions is not None and folder is not None and not self.config["predict"]["trainer"]["fast_dev_run"]:
+            folder.mkdir(parents=True, exist_ok=True)
+            rank = self.trainer.global_rank
+            torch.save(predictions, folder / f"predictions{f'_{rank}' if self.trainer.world_size > 1 else ''}.pt")
 
 
 def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return value if isinstance(value, list) else [] if value is None else [value]

@@ -4,13 +4,15 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 OVERLAYS = ("trainer", "logger", "debug")
 """Folders whose configs change how an experiment runs, not what it is."""
 DEFAULTS = "defaults"
 
 
 class ConfigError(ValueError):
-    """A config that cannot be found."""
+    """A config that cannot be found, or a file that is none."""
 
 
 def folder() -> Path:
@@ -44,6 +46,24 @@ def find(name: str) -> Path:
     raise ConfigError(f"-c {name}: no such file, and no shipped config of that name.{hint} See litmotif list.")
 
 
+def check(path: Path) -> Path:
+    """Give back ``path`` if it holds keys.
+
+    Raises:
+        ConfigError: it is no text, no YAML, or has no keys.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text file, so it is no config.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} has no `key: value` line: fill it in, or leave it out.")
+    return path
+
+
 def summary(path: Path) -> str:
     """The second line of a config: what it is."""
     lines = path.read_text().splitlines()
@@ -51,15 +71,26 @@ def summary(path: Path) -> str:
 
 
 def experiment_name(requested: list[str]) -> str:
-    """The name of an experiment: that of its first config that is no overlay."""
+    """The name of an experiment: that of its first config that is no overlay.
+
+    The config that a run has left (``runs/NAME/version_0/config.yaml``) has the name of that run.
+    """
     for name in requested:
-        shipped = name.removesuffix(".yaml")
-        if shipped in names():
-            if shipped.split("/")[0] not in OVERLAYS:
-                return shipped
-        else:
-            return Path(name).stem
+        path = Path(name).resolve()
+        inside = path.relative_to(folder()).as_posix() if path.is_relative_to(folder()) else name
+        shipped = inside.removesuffix(".yaml")
+        if shipped not in names():
+            return _of_a_run(path) or path.stem
+        if shipped.split("/")[0] not in OVERLAYS:
+            return shipped
     return "unnamed"
+
+
+def _of_a_run(path: Path) -> str:
+    *above, experiment, version, _ = path.parts
+    if not version.startswith("version_"):
+        return ""
+    return "/".join([*above[above.index("runs") + 1 :], experiment] if "runs" in above else [experiment])
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -1,5 +1,6 @@
 """``litmotif doctor``: what this machine has, without importing PyTorch."""
 
+import os
 import platform
 import re
 import shutil
@@ -7,6 +8,8 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, metadata, version
 
+import platformdirs
+from rich.markup import escape
 from rich.table import Table
 
 from . import configs
@@ -43,11 +46,17 @@ def accelerators() -> list[str]:
     """What could be computed on: asked of the system, since PyTorch takes seconds to import."""
     found = [f"cpu ({platform.processor() or platform.machine()})"]
     if smi := shutil.which("nvidia-smi"):
-        listed = subprocess.run([smi, "-L"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
-        found += [f"cuda ({line})" for line in listed.stdout.splitlines() if line.startswith("GPU")]
+        found += [f"cuda ({line})" for line in _output([smi, "-L"]).splitlines() if line.startswith("GPU")]
     if sys.platform == "darwin" and platform.machine() == "arm64":
         found.append("mps (Apple silicon)")
     return found
+
+
+def _output(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"GPU of unknown state: {error}"
 
 
 def examine() -> int:
@@ -62,8 +71,11 @@ def examine() -> int:
     table.add_row("[cyan]origins[/cyan]", "")
     for name, place in origins().items():
         verdict = "ours" if place == HOME / name else "[red]not ours[/red]"
-        table.add_row(f"  {name}", f"{place} ({verdict})")
-    table.add_row("  configs", str(configs.folder()))
+        table.add_row(f"  {name}", f"{escape(str(place))} ({verdict})")
+    table.add_row("[cyan]folders[/cyan]", "")
+    cache = os.environ.get("LITMOTIF_CACHE") or platformdirs.user_cache_dir("litmotif", appauthor=False)
+    for name, folder in {"configs": configs.folder(), "cache": cache, "runs": "runs, below the current folder"}.items():
+        table.add_row(f"  {name}", escape(str(folder)))
     table.add_row("[cyan]accelerators[/cyan]", "")
     for device in accelerators():
         table.add_row("", device)

@@ -4,11 +4,9 @@ import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import yaml
+from .places import Place, places
 
 ROOT_KEYS = ("seed_everything", "model", "data", "trainer", "ckpt_path", "weights_only", "verbose", "test_after_fit")
 HOMES = {
@@ -18,14 +16,6 @@ HOMES = {
     "logger": ("lightning.pytorch.loggers",),
 }
 """Where the classes of a key come from."""
-
-
-class Place(NamedTuple):
-    """Where a word stands: in which file and line or on the command line, below which keys, beside which class."""
-
-    where: str
-    path: tuple[str, ...]
-    owner: str | None
 
 
 def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str:
@@ -40,77 +30,44 @@ def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str
     if key:
         path = (key[1] or key[2]).split(".")
         word = path[0] if path[0] not in ROOT_KEYS else path[-1]
-        place = _locate(word, files, overrides)
+        found = [place for place in places(word, files, overrides) if word in place.path]
+        wrong = [place for place in found if word not in _keys(place, word)]
+        place = next(iter(wrong or found), None)
         return _sentence("there is no key", word, place, _keys(place, word))
-    name = re.search(r"Expected a dot import path string: ([\w.]+)", message)
-    if name:
-        place = _locate(name[1], files, overrides)
-        return _sentence("there is no class", name[1], place, _classes(place))
-    value = re.search(r'Parser key "([^"]+)":\s*(Expected [^\n]+)', message)
-    if value:
-        place = _locate(value[1].split(".")[-1], files, overrides)
-        return f"{place.where if place else 'somewhere'}: {value[1]}: {_readable(value[2])}."
-    broken = next((file for file in files if not _parses(file)), None)
-    return f"{broken} is no valid YAML: {_one_line(message)}" if broken else message
+    unknown = re.search(r"Expected a dot import path string: ([\w.]+)", message)
+    if unknown:
+        place = next(places(unknown[1], files, overrides), None)
+        return _sentence("there is no class", unknown[1], place, _classes(place))
+    value = re.search(r'Parser key "([^"]+)":', message)
+    wanted = re.findall(r"Expected an? (.+?)(?:\. Got value|\.?$)", message, re.MULTILINE)
+    given = re.findall(r"(?:Given|Got) value: (.+?)\.?$", message, re.MULTILINE)
+    if value and wanted and given:
+        name = value[1].split(".")[-1]
+        same = [place for place in places(given[-1], files, overrides) if place.path[-1] == name]
+        place = next(iter(same), None) or next(places(name, files, overrides), None)
+        where, key_path = (place.where, place.key) if place else ("the request", value[1])
+        kinds = " or ".join(dict.fromkeys(_readable(kind) for kind in wanted))
+        return f"{where}: {key_path} must be {kinds}, not {given[-1]}."
+    missing = re.search(r"arguments are required: .*\b(?:model|data)\b", message)
+    return f"{message}. Choose a config with -c NAME (litmotif list)." if missing else message
 
 
 def _sentence(what: str, word: str, place: Place | None, candidates: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(sorted(candidates))}."
-    return f"{place.where if place else 'the request'}: {what} {word!r}.{hint}"
+    if place is None:
+        return f"the request: {what} {word!r}."
+    folded = {candidate.casefold(): candidate for candidate in candidates if candidate != word}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
+    hint = f" Did you mean {folded[near[0]]!r}?" if near else f" There are: {', '.join(sorted(candidates))}."
+    return f"{place.where}: {what} {word!r}.{hint}"
 
 
-def _readable(expectation: str) -> str:
-    return re.sub(r"<class '([^']+)'>", r"\1", expectation).rstrip(".")
+def _readable(kind: str) -> str:
+    choices = re.fullmatch(r"(?:typing\.)?Literal\[(.*)\]", kind)
+    if choices:
+        return "one of " + choices[1]
+    return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", kind).replace("NoneType", "null")
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.removeprefix("Problems parsing config: ").split())
-
-
-def _parses(file: str) -> bool:
-    try:
-        yaml.safe_load(Path(file).read_text())
-    except yaml.YAMLError:
-        return False
-    return True
-
-
-# ---------------------------------------------------------------------- where a word stands
-def _locate(word: str, files: Sequence[str], overrides: Sequence[str]) -> Place | None:
-    for token in overrides:
-        path = tuple(token.partition("=")[0].removeprefix("--").removesuffix("+").split("."))
-        if word in path or token.endswith(("=" + word, "." + word)) or token == word:
-            return Place("command line", path if token != word else _before(overrides, token), None)
-    for file in reversed(files):
-        node = yaml.compose(Path(file).read_text()) if _parses(file) else None
-        for path, line, owner, text in _walk(node, (), None):
-            if word in (path[-1:] or ("",))[0] or text == word:
-                return Place(f"{file}, line {line}", path, owner)
-    return None
-
-
-def _before(overrides: Sequence[str], token: str) -> tuple[str, ...]:
-    return tuple(overrides[max(0, list(overrides).index(token) - 1)].removeprefix("--").split("."))
-
-
-def _walk(
-    node: Any, path: tuple[str, ...], owner: str | None
-) -> Iterator[tuple[tuple[str, ...], int, str | None, str | None]]:
-    if isinstance(node, yaml.MappingNode):
-        names = {key.value: value for key, value in node.value}
-        own = names["class_path"].value if "class_path" in names else owner
-        for key, value in node.value:
-            text = value.value if isinstance(value, yaml.ScalarNode) else None
-            here = (*path, key.value.removesuffix("+"))
-            yield here, key.start_mark.line + 1, own, text
-            yield from _walk(value, here, own)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _walk(item, path, owner)
-
-
-# ---------------------------------------------------------------------- what could stand there
 def _keys(place: Place | None, word: str) -> list[str]:
     if place is None or word == place.path[0]:
         return list(ROOT_KEYS)

@@ -10,12 +10,12 @@ HOME = Path(__file__).resolve().parents[2]
 
 
 def origins() -> dict[str, Path | None]:
-    """The folder of each package as an import would find it; nothing is imported."""
+    """The folder (or file) of each package as an import would find it; nothing is imported."""
     found: dict[str, Path | None] = {}
     for name in PACKAGES:
         spec = find_spec(name)
-        places = list(spec.submodule_search_locations or []) if spec else []
-        found[name] = Path(places[0]).resolve() if places else None
+        places = [*(spec.submodule_search_locations or []), spec.origin] if spec else [None]
+        found[name] = Path(places[0]).resolve() if places[0] else None
     return found
 
 

@@ -2,17 +2,13 @@
 
 import logging
 import os
+import shlex
 import sys
-import traceback
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from . import configs
+from . import configs, ending
 from .run_folder import Left
-
-if TYPE_CHECKING:
-    from .app import Request
 
 QUIET = (
     r".*does not have many workers.*",  # the data is in memory
@@ -25,7 +21,6 @@ QUIET = (
     r".*could not find the monitored key in the returned metrics.*",  # an epoch without validation
 )
 ADVERTISING = "💡 Tip"
-WITH_TRACEBACK = "LITMOTIF_TRACEBACK"
 
 
 def run(arguments: list[str]) -> int:
@@ -40,33 +35,57 @@ def run(arguments: list[str]) -> int:
     subcommand, *others = arguments
     requested, overrides = configs.split(others)
     try:
-        files = [str(configs.find(name)) for name in requested]
+        files = [str(configs.check(configs.find(name))) for name in requested]
     except configs.ConfigError as error:
         print(f"litmotif: {error}", file=sys.stderr)
         return 2
-    ckpt_path, overrides = _take(overrides, "--ckpt_path")
-    defaults = [str(configs.folder() / f"{configs.DEFAULTS}.yaml")] if files else []
-    tokens = [subcommand, *(token for file in [*defaults, *files] for token in ("-c", file)), *overrides]
-    with warnings.catch_warnings():
-        _be_quiet()
-        from .app import Request
-        from .parser import HintingParser
+    defaults = str(configs.folder() / f"{configs.DEFAULTS}.yaml")
+    tokens = [subcommand, *(token for file in [defaults, *files] for token in ("-c", file)), *overrides]
+    again = ["litmotif", subcommand, *(token for name in requested for token in ("-c", name)), *overrides]
+    try:
+        with warnings.catch_warnings():
+            _be_quiet()
+            return _run(tokens, files, overrides, configs.experiment_name(requested), again)
+    except KeyboardInterrupt:
+        print("litmotif: stopped before training began.", file=sys.stderr)
+        return ending.CTRL_C
 
-        HintingParser.files, HintingParser.overrides = files, overrides
-        again = " ".join(["litmotif", subcommand, *(f"-c {name}" for name in requested), *overrides])
-        return _guarded(Request(tokens, overrides, configs.experiment_name(requested), ckpt_path, Left()), again)
+
+def _run(tokens: list[str], files: list[str], overrides: list[str], name: str, again: Sequence[str]) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from .app import LitmotifCLI, Request
+    from .parser import HintingParser
+
+    HintingParser.files, HintingParser.overrides = files, overrides
+    left = Left()
+    go_on = shlex.join(_without(again, "--ckpt_path"))
+    try:
+        LitmotifCLI(Request(tokens, overrides, name, left))
+    except SIGTERMException:
+        ending.say_what_is_left(left, go_on)
+        return ending.TERMINATED
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, KeyboardInterrupt):
+            return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+        ending.say_what_is_left(left, go_on)
+        return ending.CTRL_C
+    except Exception as error:
+        ending.report(error)
+        ending.say_what_is_left(left, go_on)
+        return ending.FAILED
+    ending.say_what_there_is(left)
+    return 0
 
 
-def _take(arguments: list[str], option: str) -> tuple[str | None, list[str]]:
-    value, rest, tokens = None, [], iter(arguments)
-    for token in tokens:
+def _without(tokens: Sequence[str], option: str) -> list[str]:
+    rest, remaining = [], iter(tokens)
+    for token in remaining:
         if token == option:
-            value = next(tokens, "")
-        elif token.startswith(f"{option}="):
-            value = token.partition("=")[2]
-        else:
+            next(remaining, None)
+        elif not token.startswith(f"{option}="):
             rest.append(token)
-    return value, rest
+    return rest
 
 
 def _be_quiet() -> None:
@@ -79,43 +98,3 @@ def _be_quiet() -> None:
 
 def _no_advertising(record: logging.LogRecord) -> bool:
     return ADVERTISING not in record.getMessage()
-
-
-def _guarded(request: "Request", again: str) -> int:
-    from .app import LitmotifCLI
-
-    try:
-        LitmotifCLI(request)
-    except SystemExit as leaving:
-        if not isinstance(leaving.__context__, KeyboardInterrupt):
-            return int(leaving.code or 0)
-        _say_what_is_left(request.left, again)
-        return 130
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        _report(error)
-        _say_what_is_left(request.left, again)
-        return 1
-    if request.left.folder is not None and request.left.folder.is_dir():
-        names = sorted(path.name for path in request.left.folder.iterdir())
-        print(f"run folder: {request.left.folder}: {', '.join(names)}")
-    return 0
-
-
-def _report(error: Exception) -> None:
-    """The message alone where our own code speaks to the user; a traceback where something broke."""
-    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
-    ours = Path(innermost).is_relative_to(Path(__file__).parents[2])
-    spoken = isinstance(error, ValueError | OSError | TypeError | ModuleNotFoundError | RuntimeError)
-    if ours and spoken and WITH_TRACEBACK not in os.environ:
-        print(f"litmotif: {error}", file=sys.stderr)
-        print(f"({type(error).__name__}; set {WITH_TRACEBACK}=1 to see where.)", file=sys.stderr)
-    else:
-        traceback.print_exception(error)
-
-
-def _say_what_is_left(left: Left, again: str) -> None:
-    last = left.folder / "checkpoints" / "last.ckpt" if left.folder and again.startswith("litmotif fit") else None
-    if last is not None and last.is_file():
-        print(f"litmotif: stopped. Checkpoint: {last}\nGo on with: {again} --ckpt_path {last}", file=sys.stderr)

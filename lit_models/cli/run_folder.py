@@ -2,8 +2,10 @@
 
 import os
 import re
+import secrets
+import time
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ class Left:
 
     Attributes:
         folder: the run folder.
+        since: when the command began, in seconds of the clock: what is older is of another run.
     """
 
     folder: Path | None = None
+    since: float = field(default_factory=time.time)
 
 
 CHILD = "LITMOTIF_RUN_FOLDER"
@@ -35,23 +39,30 @@ def choose(root: Path, resumed: Path | None) -> Path:
         return Path(os.environ[CHILD])
     if resumed is not None and resumed.parent.name == "checkpoints":
         folder = resumed.parent.parent
-    elif job := os.environ.get("SLURM_JOB_ID"):
-        folder = root / f"version_{job}"
     else:
-        newest = next(iter(versions(root)), None)
-        number = int(re.sub(r"\D", "", newest.name) or 0) + 1 if newest else 0
-        folder = root / f"version_{number}"
+        folder = root / f"version_{_next(root)}"
     os.environ[CHILD] = str(folder)
     return folder
 
 
-def find_checkpoint(which: str, root: Path) -> Path:
+def _next(root: Path) -> str:
+    taken = [int(found[1]) for path in versions(root) if (found := re.fullmatch(r"version_(\d+)", path.name))]
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return str(max(taken, default=-1) + 1)
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" or not (root / f"version_{job}").exists():
+        return job  # a requeued job goes on in its folder
+    return f"{job}_{len(list(root.glob(f'version_{job}_*'))) + 1}"  # a second run of one job has its own
+
+
+def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last", "best")) -> Path:
     """The checkpoint that ``--ckpt_path`` means.
 
     Args:
         which: ``last`` or ``best`` of the newest run below ``root`` that has one, a file, a run folder, or a folder of
             runs.
         root: where the runs of this experiment lie.
+        preferred: which checkpoint of a run folder, first choice first.
 
     Raises:
         FileNotFoundError: there is none; lists what was looked for.
@@ -62,7 +73,7 @@ def find_checkpoint(which: str, root: Path) -> Path:
     else:
         path = Path(which)
         runs = [path, *versions(path)] if path.is_dir() else []
-        looked_for = [run / "checkpoints" / f"{name}.ckpt" for run in runs for name in ("last", "best")] or [path]
+        looked_for = [run / "checkpoints" / f"{name}.ckpt" for run in runs for name in preferred] or [path]
         none = ""
     for candidate in looked_for:
         if candidate.is_file():
@@ -71,18 +82,37 @@ def find_checkpoint(which: str, root: Path) -> Path:
     raise FileNotFoundError(f"--ckpt_path {which}: no such checkpoint. Looked for: {places}.")
 
 
-def place_loggers(loggers: list[MutableMapping[str, Any]], folder: Path) -> None:
-    """Give the run folder to every logger of a config that does not name its own version."""
-    for logger in loggers:
+def place(trainer: MutableMapping[str, Any], folder: Path) -> None:
+    """Give the run folder to the trainer, to each logger without a version, and to each ``dirpath`` left open."""
+    trainer["default_root_dir"] = str(folder)
+    for logger in _configured(trainer.get("logger")):
         kind, given = str(logger["class_path"]).rpartition(".")[2], logger["init_args"]
         if kind in ("TensorBoardLogger", "CSVLogger") and given.get("version") is None:
-            place = {"save_dir": str(folder.parent), "name": "", "version": folder.name}
+            _fill(given, {"save_dir": str(folder.parent), "name": "", "version": folder.name})
         elif kind == "WandbLogger" and given.get("id") is None and given.get("version") is None:
-            place = {"save_dir": str(folder), "id": re.sub(r"\W+", "-", f"{folder.parent}-{folder.name}").strip("-")}
-        else:
-            continue
-        for key, value in place.items():
-            given[key] = value
+            _fill(given, {"save_dir": str(folder)} if trainer.get("fast_dev_run") else _of_wandb(folder))
+    for callback in _configured(trainer.get("callbacks")):
+        given = callback.get("init_args") or {}
+        if "dirpath" in given and given["dirpath"] is None:
+            given["dirpath"] = str(folder / "checkpoints")  # where Lightning puts it hangs on the first logger
+
+
+def _configured(value: Any) -> list[Any]:
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if hasattr(item, "class_path")]
+
+
+def _fill(given: MutableMapping[str, Any], values: dict[str, str]) -> None:
+    for key, value in values.items():
+        given[key] = value
+
+
+def _of_wandb(folder: Path) -> dict[str, str]:
+    kept = folder / "wandb_id"
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text(secrets.token_hex(4))
+    return {"save_dir": str(folder), "id": kept.read_text()}  # a resumed run goes on under its id
 
 
 def keep_metrics(folder: Path) -> None:

@@ -2,31 +2,41 @@
 
 from pathlib import Path
 
+import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 
 class SaveResolvedConfig(SaveConfigCallback):
-    """Writes ``config.yaml``; a resumed run that differs writes ``config_resumed_1.yaml`` and so on beside it."""
+    """Writes ``config.yaml``; a resumed run that differs writes ``config_resumed_1.yaml`` and so on beside it.
+
+    Args:
+        parser: of the subcommand.
+        config: what is instantiated, with the run folder in it.
+        asked: the config before it was given a run folder, so that it makes a new run when it is used again.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, asked: Namespace) -> None:
+        super().__init__(parser, config)
+        self.text = parser.dump(asked, skip_none=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write and send at the start of a fit."""
         folder = trainer.log_dir  # asks all processes, so it must not stand behind a condition on the rank
         if stage != "fit" or folder is None or not trainer.is_global_zero:
             return
-        text = self.parser.dump(self.config, skip_none=False)
-        self._write(Path(folder), text)
+        self._write(Path(folder))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("config", f"```yaml\n{text}\n```")
+                logger.experiment.add_text("config", f"```yaml\n{self.text}\n```")
             else:
-                logger.log_hyperparams({"config": text})
+                logger.log_hyperparams({"config": yaml.safe_load(self.text)})
 
-    @staticmethod
-    def _write(folder: Path, text: str) -> None:
+    def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = sorted(folder.glob("config*.yaml"))
-        if all(path.read_text() != text for path in earlier):
+        if all(path.read_text() != self.text for path in earlier):
             name = f"config_resumed_{len(earlier)}.yaml" if earlier else "config.yaml"
-            (folder / name).write_text(text)
+            (folder / name).write_text(self.text)

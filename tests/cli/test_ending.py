@@ -1,0 +1,116 @@
+"""How a run ends: signals, failures, full disks, and what is said about them."""
+
+import errno
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from lit_models.cli import app, ending, main
+from lit_models.cli.run_folder import Left
+
+from . import plain
+from .tiny import write
+
+ROOT = Path(__file__).resolve().parents[2]
+LAST = "runs/odd name/version_0/checkpoints/last.ckpt"
+
+
+def test_sigterm_leaves_a_checkpoint_an_honest_status_and_a_command_that_goes_on(in_tmp):
+    config = write(in_tmp, "odd name.yaml", plain.CONFIG)
+    kwargs = ["--model.monitor", "val loss", "--trainer.max_epochs", "1000000"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "lit_models", "fit", "-c", config, *kwargs],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not Path(LAST).is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 143, err
+    (command,) = [line for line in err.splitlines() if line.startswith("Go on with: ")]
+    words = shlex.split(command.removeprefix("Go on with: "))
+    assert words == ["litmotif", "fit", "-c", config, *kwargs, "--ckpt_path", LAST]
+    assert torch.load(LAST, weights_only=True)["global_step"] > 0
+
+
+def test_ctrl_c_before_the_first_step_gives_no_traceback(monkeypatch, in_tmp, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "import_public", interrupt)
+    assert main(["fit", "-c", write(in_tmp, "plain.yaml", plain.CONFIG)]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_an_earlier_run_is_not_announced(tmp_path, capsys):
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.parent.mkdir()
+    last.touch()
+    os.utime(last, (0, 0))
+    ending.say_what_is_left(Left(tmp_path), "litmotif fit")
+    assert capsys.readouterr().err == ""
+    os.utime(last)
+    ending.say_what_is_left(Left(tmp_path, since=0.0), "litmotif fit")
+    assert str(last) in capsys.readouterr().err
+
+
+def caught(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError("it went well")
+
+
+def test_what_is_written_for_the_user_stands_alone_and_a_defect_keeps_its_traceback(capsys, monkeypatch):
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from lit_models.core.hparams import require_plain
+    from lit_models.layers.dit import modulate
+
+    def settings():
+        raise MisconfigurationException("No supported gpu backend found!")
+
+    spoken = [caught(lambda: require_plain({"path": Path("x")}, "Owner")), caught(settings)]
+    spoken.append(caught(lambda: Path("nowhere").read_text()))
+    for error in spoken:
+        ending.report(error)
+        err = capsys.readouterr().err
+        assert str(error) in err
+        assert "Traceback" not in err
+    defect = caught(lambda: modulate(torch.ones(2, 3), torch.ones(5), torch.ones(7)))
+    for error in (defect, caught(lambda: 1 // 0)):
+        ending.report(error)
+        assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setenv(ending.WITH_TRACEBACK, "1")
+    ending.report(spoken[0])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_costs_no_earlier_checkpoint(in_tmp, monkeypatch, capsys):
+    config = write(in_tmp, "plain.yaml", plain.CONFIG)
+    assert main(["fit", "-c", config]) == 0
+    folder = Path("runs/plain/version_0/checkpoints")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def cut_off(source, target, *args, **kwargs):
+        Path(target).write_bytes(Path(source).read_bytes()[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr(shutil, "move", cut_off)
+    assert main(["fit", "-c", config, "--ckpt_path=last", "--trainer.max_epochs=4"]) == 1
+    err = capsys.readouterr().err
+    assert os.strerror(errno.ENOSPC) in err
+    assert "Traceback" not in err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
