@@ -1,4 +1,5 @@
 from .minigrid.datamodule import MiniGridPlans as MiniGridPlans
+from .rollouts.datamodule import Rollouts as Rollouts
 
 __version__: str
 __all__: list[str]

@@ -1,4 +1,6 @@
 from .core.checkpoint import load as load
+from .cpo.module import CPO as CPO
+from .cpo.ppo_lagrangian import PPOLagrangian as PPOLagrangian
 from .mdlm.module import MDLMDiT as MDLMDiT
 
 __version__: str

@@ -23,7 +23,10 @@ from .places import place_of
 from .save_config import SaveResolvedConfig
 from .whole_files import WholeFiles
 
-LINKS = ("horizon", "view_size", "words")
+LINKS = (
+    *("horizon", "view_size", "words"),
+    *("observation_size", "action_size", "action_kind", "cost_names"),
+)
 """What a datamodule knows and a module must be built with; linked where both have it."""
 
 

@@ -16,6 +16,7 @@ QUIET = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*is smaller than the logging interval.*",
     r".*The `srun` command is available on your system but is not used.*",
+    r"Using ModelCheckpoint with manual optimization.*",  # a checkpoint after the step is what is wanted
     r"You requested to overfit but enabled .* dataloader shuffling.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # inside Lightning 2.6.6
     r".*could not find the monitored key in the returned metrics.*",  # an epoch without validation

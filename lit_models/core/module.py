@@ -5,7 +5,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
+from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from . import optim
@@ -87,9 +89,17 @@ class BaseModule(LightningModule):
     # ------------------------------------------------------------------ optimisation
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW and the schedule that the hyper-parameters name."""
+        return self.with_schedule(self.adamw(self))
+
+    def adamw(self, trained: nn.Module) -> Optimizer:
+        """AdamW over the parameters of ``trained``."""
         h = self.hparams
         fused = h["fused"] and self.trainer.precision != "16-mixed"  # the gradient scaler cannot clip a fused step
-        optimizer = optim.adamw(self, h["lr"], h["weight_decay"], tuple(h["betas"]), fused)
+        return optim.adamw(trained, h["lr"], h["weight_decay"], tuple(h["betas"]), fused)
+
+    def with_schedule(self, optimizer: Optimizer) -> OptimizerLRSchedulerConfig:
+        """An optimiser and the schedule of its learning rate."""
+        h = self.hparams
         if h["lr_schedule"] == "plateau":
             plateau = ReduceLROnPlateau(
                 optimizer, factor=h["lr_gamma"], patience=h["patience"], min_lr=h["lr"] * h["lr_floor"]

@@ -83,7 +83,8 @@ def rescale_restored(
     """
     for state in optimizer_states:
         for group in state["param_groups"]:  # type: ignore[attr-defined]
-            group["weight_decay"] = decay if group["weight_decay"] else 0.0
+            if "weight_decay" in group:
+                group["weight_decay"] = decay if group["weight_decay"] else 0.0
             for key in ("lr", "initial_lr"):
                 if key in group:
                     group[key] = group[key] * lr

@@ -26,7 +26,21 @@ class Entry:
     few: Mapping[str, Any] = field(default_factory=dict)
 
 
+_TINY_CMDP = {
+    "env": "litmotif/TabularCMDP-v0",
+    "num_envs": 8,
+    "rollout_length": 6,
+    "steps_per_epoch": 5,
+    "val": 6,
+    "test": 6,
+    "eval_envs": 4,
+}
+_TINY_CPO = {"hidden_size": 16, "num_layers": 1, "critic_batch": 16, "cost_limits": {"cost0": 6.0}}
+_FEW_ROLLOUTS = {"num_envs": 4, "rollout_length": 4, "val": 4, "test": 4, "eval_envs": 4, "max_episode_steps": 20}
+
 REGISTRY: dict[str, Entry] = {
+    "CPO": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
+    "PPOLagrangian": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
     "MDLMDiT": Entry(
         data="MiniGridPlans",
         tiny={"hidden_size": 16, "num_layers": 2, "num_heads": 2, "validation_levels": 4},
@@ -38,6 +52,6 @@ REGISTRY: dict[str, Entry] = {
             "test": 6,
             "batch_size": 4,
         },
-        few={"train": 12, "val": 4, "test": 4},
+        few={"train": 12, "val": 4, "test": 4, "batch_size": 4},
     ),
 }

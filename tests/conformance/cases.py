@@ -1,5 +1,7 @@
 """One registered module with its data, at tiny size."""
 
+from inspect import signature
+
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -24,6 +26,11 @@ def make(name, data=None, **changes):
     torch.manual_seed(0)
     linked = {link: getattr(data, link) for link in LINKS if hasattr(data, link)}
     return getattr(lit_models, name)(**linked | dict(REGISTRY[name].tiny) | changes), data
+
+
+def noisy(name):
+    """Dropout, where a module has it: its random numbers have to survive a kill too."""
+    return {"dropout": 0.1} if "dropout" in signature(getattr(lit_models, name)).parameters else {}
 
 
 def make_trainer(folder, *extra: Callback, ema=True, **changes):

@@ -23,7 +23,7 @@ def shrink(arguments):
     merged = [yaml.safe_load(configs.find(n).read_text()) for n in configs.split(arguments)[0]]
     (entry,) = [REGISTRY[c["model"]["class_path"]] for c in merged if "model" in c]
     few = [f"--data.{key}={value}" for key, value in entry.few.items()]
-    return [*few, "--data.batch_size=4", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
+    return [*few, "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
 
 @pytest.mark.parametrize("name", configs.names())

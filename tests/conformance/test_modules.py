@@ -10,7 +10,7 @@ import lit_models
 from lit_models.core.checkpoint import CheckpointError
 from lit_models.core.hparams import require_plain
 
-from .cases import NAMES, each_step, make, make_data, make_trainer, same_state
+from .cases import NAMES, each_step, make, make_data, make_trainer, noisy, same_state
 
 pytestmark = [
     pytest.mark.parametrize("name", NAMES),
@@ -26,13 +26,13 @@ class StopAt(Callback):
     def __init__(self, step):
         self.step = step
 
-    def on_before_backward(self, trainer, pl_module, loss):
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if trainer.global_step == self.step:
             raise KeyError("a failure in the middle of a step")
 
 
 def uninterrupted(name, folder):
-    module, data = make(name, dropout=0.1)
+    module, data = make(name, **noisy(name))
     trainer = make_trainer(folder, each_step(folder))
     trainer.fit(module, data)
     return trainer, module
@@ -62,7 +62,7 @@ def test_load_gives_back_the_same_module_in_eval_mode(name, tmp_path):
 def test_a_run_killed_after_any_step_goes_on_as_if_nothing_had_happened(name, step, workers, tmp_path):
     whole, module = uninterrupted(name, tmp_path / "whole")
     assert whole.global_step == 15
-    resumed, data = make(name, make_data(name, num_workers=workers), dropout=0.1)
+    resumed, data = make(name, make_data(name, num_workers=workers), **noisy(name))
     trainer = make_trainer(tmp_path / "resumed")
     (path,) = (tmp_path / "whole").glob(f"step={step}.ckpt")
     trainer.fit(resumed, data, ckpt_path=path, weights_only=True)
@@ -73,18 +73,18 @@ def test_a_run_killed_after_any_step_goes_on_as_if_nothing_had_happened(name, st
 @pytest.mark.parametrize("step", [2, 5, 11])
 def test_a_run_that_failed_in_the_middle_of_a_step_goes_on_as_if_nothing_had_happened(name, step, tmp_path):
     _, module = uninterrupted(name, tmp_path / "whole")
-    failing, data = make(name, dropout=0.1)
+    failing, data = make(name, **noisy(name))
     last = ModelCheckpoint(tmp_path, filename="last", save_on_exception=True, enable_version_counter=False)
     with pytest.raises(KeyError, match="middle of a step"):
         make_trainer(tmp_path, last, StopAt(step)).fit(failing, data)
-    resumed, data = make(name, dropout=0.1)
+    resumed, data = make(name, **noisy(name))
     make_trainer(tmp_path / "resumed").fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert same_state(resumed.state_dict(), module.state_dict())
 
 
 def test_the_number_of_workers_changes_nothing(name, tmp_path):
     _, module = uninterrupted(name, tmp_path / "none")
-    other, data = make(name, make_data(name, num_workers=1), dropout=0.1)
+    other, data = make(name, make_data(name, num_workers=1), **noisy(name))
     make_trainer(tmp_path / "one").fit(other, data)
     assert same_state(other.state_dict(), module.state_dict())
 

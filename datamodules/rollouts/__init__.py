@@ -1,0 +1,1 @@
+"""On-policy experience from simulators, and whole episodes to evaluate with."""

@@ -1,0 +1,120 @@
+"""Constrained policy optimisation as a LightningModule."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from ..core import optim
+from ..core.seeding import generator
+from .on_policy import OnPolicy, Samples
+from .optimizer import Surrogates, TrustRegion
+from .trust_region import solve
+
+TRUST_REGION = ("damping", "cg_iterations", "cg_tolerance", "corrections", "backtracks", "shrink")
+CASES = ("inactive", "boundary", "recovery", "infeasible")
+
+
+class CPO(OnPolicy):
+    """Constrained policy optimisation (Achiam et al. 2017) with the exact step for any number of constraints.
+
+    Without ``cost_limits`` it is TRPO (Schulman et al. 2015).
+
+    Args:
+        target_kl: radius of the trust region, mean KL an update, nats; ``lr_schedule`` shapes it as it does ``lr``.
+        damping: added to the Fisher matrix, as a fraction of the mean of its diagonal.
+        cg_iterations: of conjugate gradient, at most.
+        cg_tolerance: relative residual at which it stops.
+        fisher_fraction: share of the samples that the Fisher matrix is measured on.
+        corrections: trials that solve again with measured KL and costs.
+        backtracks: trials after those, each shorter by ``shrink``.
+        shrink: factor of the length.
+        kwargs: of ``OnPolicy`` and ``BaseModule``.
+    """
+
+    solver = staticmethod(solve)
+    """Gives the step; a comparison may put another here."""
+
+    def __init__(
+        self,
+        target_kl: float = 0.01,
+        damping: float = 0.1,
+        cg_iterations: int = 10,
+        cg_tolerance: float = 1e-4,
+        fisher_fraction: float = 0.2,
+        corrections: int = 6,
+        backtracks: int = 10,
+        shrink: float = 0.8,
+        **kwargs: Any,
+    ) -> None:
+        if not 0.0 < fisher_fraction <= 1.0:
+            raise ValueError(f"fisher_fraction={fisher_fraction} must be in (0, 1].")
+        super().__init__(**kwargs)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The critics' and the trust region, in this order."""
+        h = self.hparams
+        options = {name: h[name] for name in TRUST_REGION}
+        trust_region = TrustRegion(
+            self.policy.parameters(), lr=h["target_kl"], **options, reduce=self.reduce, solver=self.solver
+        )
+        critics: Any = super().configure_optimizers()
+        return [critics, self.with_schedule(trust_region)]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let changed hyper-parameters win over the restored optimiser's."""
+        super().on_load_checkpoint(checkpoint)
+        h, old = self.hparams, checkpoint.get("hyper_parameters", {})
+        ratio = h["target_kl"] / old.get("target_kl", h["target_kl"]) / (h["lr"] / old.get("lr", h["lr"]))
+        for state in checkpoint.get("optimizer_states", [])[1:]:
+            for group in state["param_groups"]:
+                group |= {name: h[name] for name in TRUST_REGION}
+        optim.rescale_restored(
+            checkpoint.get("optimizer_states", [])[1:], checkpoint.get("lr_schedulers", [])[1:], lr=ratio, decay=0.0
+        )
+
+    def update_policy(self, samples: Samples) -> dict[str, float]:
+        """One step of the trust region, counted by the trainer."""
+        needed = len(samples.gaps) + 2
+        if samples.count < needed:
+            raise ValueError(
+                f"An update has {samples.count} samples and needs at least {needed}: raise data.num_envs or "
+                "data.rollout_length."
+            )
+        optimizers: Any = self.optimizers()
+        trust_region: TrustRegion = optimizers[1].optimizer
+        trust_region.gaps = samples.gaps
+        optimizers[1].step(closure=lambda: self._surrogates(samples))
+        update = trust_region.last
+        report = {
+            "kl": update.kl,
+            "kl_share": update.kl_share,
+            "reward_gain": update.reward_gain,
+            "case": float(CASES.index(update.case)),
+            "accepted": float(update.accepted),
+            "trials": float(update.trials),
+            "fisher_products": float(update.products),
+        }
+        names = [self.cost_names[number] for number in self.limited]
+        return report | {f"multiplier_{name}": nu for name, nu in zip(names, update.multipliers, strict=True)}
+
+    def _surrogates(self, samples: Samples) -> Surrogates:
+        new = self.policy(samples.observation)
+        ratio = (self.policy.log_prob(new, samples.action) - samples.log_prob).exp()  # (S,)
+        reward = ratio @ samples.reward_advantage
+        costs = ratio @ samples.cost_advantages  # (m,)
+        kl = self.policy.kl(samples.old, new)  # (S,)
+        sums = torch.cat((reward.unsqueeze(0), kl.sum().unsqueeze(0), costs))
+        if not torch.is_grad_enabled():
+            return Surrogates(sums, len(ratio), kl.new_zeros(()), 0)
+        rows = self._fisher_rows(samples).to(kl.device)
+        old = samples.old._replace(location=samples.old.location[rows])
+        curvature = self.policy.kl(old, self.policy(samples.observation[rows])).sum()
+        return Surrogates(sums, len(ratio), curvature, len(rows))
+
+    def _fisher_rows(self, samples: Samples) -> Tensor:
+        """Which of this process's samples the Fisher matrix is measured on; the choice is made among all."""
+        source = generator(self.hparams["seed"], 2, self.batches_so_far)
+        wanted = max(1, round(samples.count * self.hparams["fisher_fraction"]))
+        return samples.rows(torch.randperm(samples.count, generator=source)[:wanted])

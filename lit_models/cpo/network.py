@@ -1,0 +1,234 @@
+"""Policies, critics and running moments."""
+
+import math
+from abc import abstractmethod
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+_LOG_TWO_PI = math.log(2.0 * math.pi)
+
+
+class Distribution(NamedTuple):
+    """Parameters of the action distribution of each state.
+
+    Attributes:
+        location: (..., A) mean, or log-probabilities of the A choices.
+        log_std: (A,) log of the standard deviation; empty for choices.
+    """
+
+    location: Tensor
+    log_std: Tensor
+
+
+class Policy(nn.Module):
+    """A stochastic policy over a tanh network; all that an update needs is in closed form."""
+
+    action_shape: tuple[int, ...]
+    """Of one action."""
+
+    def __init__(self, observation_size: int, outputs: int, hidden_size: int, num_layers: int) -> None:
+        super().__init__()
+        sizes = [observation_size] + [hidden_size] * num_layers
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [_orthogonal(nn.Linear(before, after), math.sqrt(2.0)), nn.Tanh()]
+        self.network = nn.Sequential(*layers, _orthogonal(nn.Linear(hidden_size, outputs), 0.01))
+
+    @abstractmethod
+    def forward(self, observation: Tensor) -> Distribution:
+        """The distribution at each observation (..., D)."""
+
+    @abstractmethod
+    def act(self, distribution: Distribution, noise: Tensor) -> Tensor:
+        """An action from noise (..., A): standard normal, or uniform in (0, 1) for choices."""
+
+    @abstractmethod
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """(rows, A) noise that ``act`` takes."""
+
+    @abstractmethod
+    def mode(self, distribution: Distribution) -> Tensor:
+        """The likeliest action."""
+
+    @abstractmethod
+    def log_prob(self, distribution: Distribution, action: Tensor) -> Tensor:
+        """(...) log-density or log-probability."""
+
+    @abstractmethod
+    def kl(self, old: Distribution, new: Distribution) -> Tensor:
+        """(...) KL(old || new)."""
+
+    @abstractmethod
+    def entropy(self, distribution: Distribution) -> Tensor:
+        """(...) differential or discrete entropy, in nats."""
+
+
+class GaussianPolicy(Policy):
+    """A diagonal Gaussian with a standard deviation that does not depend on the state.
+
+    Args:
+        observation_size: D.
+        action_size: A.
+        hidden_size: width.
+        num_layers: hidden layers.
+        log_std: initial log of the standard deviation.
+    """
+
+    def __init__(
+        self, observation_size: int, action_size: int, hidden_size: int, num_layers: int, log_std: float
+    ) -> None:
+        super().__init__(observation_size, action_size, hidden_size, num_layers)
+        self.log_std = nn.Parameter(torch.full((action_size,), log_std))
+        self.action_shape = (action_size,)
+
+    @override
+    def forward(self, observation: Tensor) -> Distribution:
+        return Distribution(self.network(observation), self.log_std)  # (..., A), (A,)
+
+    @override
+    def act(self, distribution: Distribution, noise: Tensor) -> Tensor:
+        return distribution.location + distribution.log_std.exp() * noise
+
+    @override
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(rows, *self.action_shape, generator=generator)
+
+    @override
+    def mode(self, distribution: Distribution) -> Tensor:
+        return distribution.location
+
+    @override
+    def log_prob(self, distribution: Distribution, action: Tensor) -> Tensor:
+        score = (action - distribution.location) * (-distribution.log_std).exp()  # (..., A)
+        return (-0.5 * (score * score + _LOG_TWO_PI) - distribution.log_std).sum(-1)
+
+    @override
+    def kl(self, old: Distribution, new: Distribution) -> Tensor:
+        gap = (old.location - new.location) * (-new.log_std).exp()  # (..., A)
+        ratio = old.log_std - new.log_std  # (A,)
+        return (0.5 * (gap * gap + (2.0 * ratio).exp() - 1.0) - ratio).sum(-1)
+
+    @override
+    def entropy(self, distribution: Distribution) -> Tensor:
+        whole = (distribution.log_std + 0.5 * (_LOG_TWO_PI + 1.0)).sum()
+        return whole.expand(distribution.location.shape[:-1])
+
+
+class CategoricalPolicy(Policy):
+    """A choice among A; arguments as for ``GaussianPolicy``."""
+
+    def __init__(self, observation_size: int, action_size: int, hidden_size: int, num_layers: int) -> None:
+        super().__init__(observation_size, action_size, hidden_size, num_layers)
+        self.action_shape = ()
+
+    @override
+    def forward(self, observation: Tensor) -> Distribution:
+        return Distribution(self.network(observation).log_softmax(-1), observation.new_zeros(0))  # (..., A)
+
+    @override
+    def act(self, distribution: Distribution, noise: Tensor) -> Tensor:
+        below = distribution.location.exp().cumsum(-1) < noise[..., :1]  # inverse of the cumulative distribution
+        return below.sum(-1).clamp(max=distribution.location.shape[-1] - 1)
+
+    @override
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(rows, 1, generator=generator)
+
+    @override
+    def mode(self, distribution: Distribution) -> Tensor:
+        return distribution.location.argmax(-1)
+
+    @override
+    def log_prob(self, distribution: Distribution, action: Tensor) -> Tensor:
+        return distribution.location.gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
+
+    @override
+    def kl(self, old: Distribution, new: Distribution) -> Tensor:
+        return (old.location.exp() * (old.location - new.location)).sum(-1)
+
+    @override
+    def entropy(self, distribution: Distribution) -> Tensor:
+        return -(distribution.location.exp() * distribution.location).sum(-1)
+
+
+class Critics(nn.Module):
+    """K value networks of one shape, evaluated together: the reward's and one for each cost.
+
+    Args:
+        observation_size: D.
+        critics: K.
+        hidden_size: width of each.
+        num_layers: hidden layers of each.
+    """
+
+    def __init__(self, observation_size: int, critics: int, hidden_size: int, num_layers: int) -> None:
+        super().__init__()
+        sizes = [observation_size] + [hidden_size] * num_layers + [1]
+        gains = [math.sqrt(2.0)] * num_layers + [1.0]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for before, after, gain in zip(sizes, sizes[1:], gains, strict=False):
+            weight = torch.empty(critics, after, before)
+            for one in weight:
+                nn.init.orthogonal_(one, gain)
+            self.weights.append(weight.transpose(1, 2).contiguous())  # (K, before, after)
+            self.biases.append(torch.zeros(critics, 1, after))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """(B, D) to (B, K)."""
+        hidden = observation.unsqueeze(0).expand(len(self.weights[0]), -1, -1)  # (K, B, D)
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias, hidden.tanh() if number else hidden, weight)  # (K, B, after)
+        return hidden.squeeze(-1).T  # (B, K)
+
+
+class RunningMoments(nn.Module):
+    """Mean and variance of all rows seen so far, merged by count (Chan, Golub and LeVeque 1979), in float64.
+
+    Args:
+        size: numbers in a row.
+    """
+
+    count: Tensor
+    mean: Tensor
+    square: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("square", torch.zeros(size, dtype=torch.float64))  # sum of squared deviations
+
+    @staticmethod
+    def sums(rows: Tensor) -> Tensor:
+        """(1 + 2 size,) count, sum and sum of squares of rows (..., size): what processes add up."""
+        flat = rows.reshape(-1, rows.shape[-1]).double()
+        return torch.cat((flat.new_tensor([len(flat)]), flat.sum(0), flat.square().sum(0)))
+
+    def merge(self, sums: Tensor) -> None:
+        """Take in rows by their ``sums``."""
+        count, (total, squares) = sums[0], sums[1:].view(2, -1)
+        mean = total / count
+        shift, whole = mean - self.mean, self.count + count
+        self.square += (squares - count * mean * mean).clamp(min=0.0) + shift * shift * self.count * count / whole
+        self.mean += shift * count / whole
+        self.count.copy_(whole)
+
+    @property
+    def std(self) -> Tensor:
+        """(size,) standard deviation; 1 where nothing varies or nothing was seen."""
+        std = (self.square / self.count.clamp(min=1.0)).sqrt()
+        return torch.where(std > 1e-6, std, torch.ones_like(std))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Standardise (..., size), within 10 deviations."""
+        return ((rows - self.mean.to(rows.dtype)) / self.std.to(rows.dtype)).clamp(-10.0, 10.0)
+
+
+def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,437 @@
+"""What on-policy learners under constraints share: rollouts, critics, statistics, evaluation."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from ..core.module import BaseModule
+from ..core.seeding import generator
+from .advantage import gae
+from .batch import Act, CollectorLike, EpisodesLike, EvaluationLike, RolloutLike
+from .metrics import EpisodeStatistics, excess, feasibility_first
+from .network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, Policy, RunningMoments
+from .trust_region import Floats
+
+
+class InfeasibleLimitError(RuntimeError):
+    """The policy was in recovery for long, and the cost no longer falls: no policy found keeps the limit."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of an update, flattened: S = T * N of this process.
+
+    Attributes:
+        observation: (S, D), standardised.
+        action: (S, A), or (S,) for choices.
+        log_prob: (S,) under the policy that acted.
+        reward_advantage: (S,) standardised over all processes.
+        cost_advantages: (S, m) of the limited costs, centred, in cost a step.
+        old: the distributions of the policy that acted.
+        index: (S,) number of each sample among those of all processes.
+        gaps: (m,) (mean episode cost - limit) / mean episode length: cost a step, the unit of the advantages.
+        episode_length: mean, by which ``gaps`` were divided.
+        count: samples of all processes.
+    """
+
+    observation: Tensor
+    action: Tensor
+    log_prob: Tensor
+    reward_advantage: Tensor
+    cost_advantages: Tensor
+    old: Distribution
+    index: Tensor
+    gaps: Floats
+    episode_length: float
+    count: int
+
+    def rows(self, chosen: Tensor) -> Tensor:
+        """Positions here of the chosen samples of all processes, without those of other processes."""
+        position = torch.full((self.count,), -1)
+        position[self.index] = torch.arange(len(self.index))
+        found = position[chosen]
+        return found[found >= 0]
+
+
+class OnPolicy(BaseModule):
+    """Actor and critics over rollouts; a subclass updates the policy.
+
+    **Units.** A limit is on the undiscounted cost of an episode, the number that is logged. The mean episode cost is
+    estimated as (mean cost a step) x (mean episode length), which counts every step once, those of unfinished episodes
+    too. The gap of a constraint is divided by the mean episode length, since the cost surrogate is a mean over steps.
+
+    Args:
+        observation_size: D; from the data.
+        action_size: A; from the data.
+        action_kind: ``continuous`` or ``choices``; from the data.
+        cost_names: of the M costs; from the data.
+        cost_limits: limits by name; costs without one are measured only.
+        margin: trains against ``(1 - margin) * limit``, so that the limit holds with room for noise.
+        hidden_size: width of the policy and of each critic.
+        num_layers: their hidden layers.
+        log_std: initial log standard deviation of a continuous policy.
+        gamma: discount of rewards.
+        gae_lambda: of rewards.
+        cost_gamma: discount of costs.
+        cost_gae_lambda: of costs.
+        critic_passes: through the samples of an update.
+        critic_batch: samples of a step of the critics, all processes together.
+        recovery_patience: updates in recovery without a new lowest cost after which the run stops; None never stops.
+        deterministic: evaluate the likeliest action instead of a drawn one.
+        kwargs: of ``BaseModule``; ``lr`` is the critics'.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {"observation_size", "action_size", "action_kind", "cost_names", "hidden_size", "num_layers"}
+    )
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        action_kind: Literal["continuous", "choices"] = "continuous",
+        cost_names: list[str] | None = None,
+        cost_limits: dict[str, float] | None = None,
+        margin: float = 0.0,
+        hidden_size: int = 64,
+        num_layers: int = 2,
+        log_std: float = -0.5,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        cost_gamma: float = 0.99,
+        cost_gae_lambda: float = 0.95,
+        critic_passes: int = 4,
+        critic_batch: int = 2048,
+        recovery_patience: int | None = None,
+        deterministic: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.automatic_optimization = False
+        self.cost_names, self.limits = list(cost_names or []), dict(cost_limits or {})
+        if unknown := set(self.limits) - set(self.cost_names):
+            raise ValueError(
+                f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
+            )
+        self.limited = [number for number, name in enumerate(self.cost_names) if name in self.limits]
+        self.policy: Policy = (
+            GaussianPolicy(observation_size, action_size, hidden_size, num_layers, log_std)
+            if action_kind == "continuous"
+            else CategoricalPolicy(observation_size, action_size, hidden_size, num_layers)
+        )
+        signals = 1 + len(self.cost_names)
+        self.critics = Critics(observation_size, signals, hidden_size, num_layers)
+        self.observation_moments = RunningMoments(observation_size)
+        self.value_moments = RunningMoments(signals)
+        self.lengths: Tensor
+        self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps and ends, fading
+        self.recovery: Tensor
+        self.register_buffer("recovery", torch.tensor([0.0, torch.inf]))  # updates since the lowest excess; that excess
+        self._evaluated: dict[str, EpisodeStatistics] = {}
+
+    # ------------------------------------------------------------------ what a subclass writes
+    @abstractmethod
+    def update_policy(self, samples: Samples) -> dict[str, float]:
+        """Improve the policy; returns what to log. Counts as one step of the trainer."""
+
+    # ------------------------------------------------------------------ optimisers
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Of the critics: the one that ``lr`` is about. Only the policy's steps count as steps of the trainer."""
+        if self.hparams["lr_schedule"] == "plateau":
+            raise ValueError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
+        return self.with_schedule(self.adamw(self.critics))
+
+    # ------------------------------------------------------------------ training
+    def training_step(self, batch: CollectorLike, batch_idx: int) -> None:
+        """One rollout, one update of the policy, a few passes of the critics; all of it or nothing."""
+        source = self.step_generator(self.batches_so_far)
+        with torch.no_grad():
+            rollout = batch.collect(self._actor(batch.first, batch.total, source, deterministic=False))
+            _require_finite(rollout)
+        with self._restored_on_failure():
+            samples, targets, report = self._samples(rollout, batch)
+            report |= self.update_policy(samples)
+            report |= self._fit_critics(samples, targets, source)
+            observed = RunningMoments.sums(rollout.observation)
+            self.observation_moments.merge(self.reduce(observed))
+        for name, value in report.items():
+            self.log(f"train/{name}", value, prog_bar=name in ("return", "kl_share"), batch_size=1)
+        self._step_schedules("step")
+
+    def on_train_epoch_end(self) -> None:
+        """Schedules that count epochs."""
+        self._step_schedules("epoch")
+
+    def _step_schedules(self, interval: str) -> None:
+        """Lightning leaves schedules to a module that optimises by hand."""
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == interval:
+                config.scheduler.step()  # type: ignore[call-arg]
+
+    def _samples(self, rollout: RolloutLike, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:
+        """The samples of the update, the critics' targets (S, K), and what to log."""
+        with torch.no_grad():
+            signals = torch.cat((rollout.reward.unsqueeze(-1), rollout.costs), dim=-1)  # (T, N, K)
+            observation = self.observation_moments(rollout.observation)  # (T, N, D)
+            advantages, targets = self._advantages(rollout, signals, observation)
+            flat = observation.flatten(0, 1)  # (S, D)
+            old = self.policy(flat)
+            old = Distribution(old.location, old.log_std.clone())
+            action = rollout.action.flatten(0, 1)
+            length, means = self._episode_means(rollout, signals, batch)
+            moments = self.reduce(RunningMoments.sums(advantages))
+            count = int(moments[0])
+            mean, square = (moments[1:] / count).view(2, -1)
+            centred = advantages.flatten(0, 1) - mean.float()  # (S, K)
+            spread = float((square[0] - mean[0] ** 2).clamp(min=1e-12).sqrt())
+            episode = dict(zip(("reward", *self.cost_names), (means * length).tolist(), strict=True))
+            gaps = [
+                (episode[name] - (1.0 - self.hparams["margin"]) * self.limits[name]) / length
+                for name in self.cost_names
+                if name in self.limits
+            ]
+            samples = Samples(
+                flat,
+                action,
+                self.policy.log_prob(old, action),
+                centred[:, 0] / spread,
+                centred[:, [1 + number for number in self.limited]],
+                old,
+                _index(len(signals), signals.shape[1], batch),
+                np.array(gaps, dtype=np.float64),
+                length,
+                count,
+            )
+        entropy = float(self.reduce(self.policy.entropy(old).double().sum())) / count
+        report = {"return": episode.pop("reward"), "length": length, "entropy": entropy}
+        report |= {f"cost_{name}": value for name, value in episode.items()}
+        report |= {f"cost_{name}/limit": limit for name, limit in self.limits.items()}
+        self._watch(episode)
+        return samples, targets.flatten(0, 1), report
+
+    def _advantages(self, rollout: RolloutLike, signals: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, N, K) advantages and value targets, in the unit of the signals."""
+        h = self.hparams
+        after = torch.cat((rollout.last_observation, rollout.final_observation))
+        all_values = self._values(torch.cat((observation.flatten(0, 1), self.observation_moments(after))))
+        here, envs = signals[..., 0].numel(), signals.shape[1]
+        values = all_values[:here].view_as(signals)
+        next_values = torch.cat((values[1:], all_values[here : here + envs].unsqueeze(0)))
+        next_values[rollout.ended] = all_values[here + envs :]
+        costs = len(self.cost_names)
+        gamma = signals.new_tensor([h["gamma"]] + [h["cost_gamma"]] * costs)
+        lam = signals.new_tensor([h["gae_lambda"]] + [h["cost_gae_lambda"]] * costs)
+        advantages = gae(signals, values, next_values, rollout.terminated, rollout.ended, gamma, lam)
+        return advantages, advantages + values
+
+    def _values(self, observation: Tensor) -> Tensor:
+        """(B, K) in the unit of the signals, from standardised observations (B, D)."""
+        moments = self.value_moments
+        values: Tensor = self.critics(observation)
+        return values * moments.std.float() + moments.mean.float()
+
+    def _episode_means(self, rollout: RolloutLike, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
+        """Mean episode length, and the mean reward and costs a step (K,)."""
+        ends = rollout.ended.sum().double().unsqueeze(0)
+        packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], ends)))
+        steps, total, ended = packed[0], packed[1:-1], packed[-1]
+        self.lengths.mul_(0.9).add_(torch.stack((steps, ended)))
+        limit = batch.max_episode_steps or float(len(signals))
+        length = float((self.lengths[0] + limit) / (self.lengths[1] + 1.0))  # and one episode as long as may be
+        return min(length, float(batch.max_episode_steps or length)), np.asarray((total / steps).cpu().numpy())
+
+    def _watch(self, episode: dict[str, float]) -> None:
+        """Stop where recovery leads nowhere."""
+        patience = self.hparams["recovery_patience"]
+        if patience is None or not self.limits:
+            return
+        results = {f"cost_{name}": torch.tensor(value) for name, value in episode.items()}
+        worst = excess(results, self.limits)
+        if worst < float(self.recovery[1]) * 0.99 or worst == 0.0:
+            self.recovery.copy_(torch.tensor([0.0, worst or torch.inf]))
+            return
+        self.recovery[0] += 1.0
+        if self.recovery[0] >= patience:
+            above = {n: f"{episode[n]:.3g} > {limit:.3g}" for n, limit in self.limits.items() if episode[n] > limit}
+            raise InfeasibleLimitError(
+                f"For {patience} updates no policy came nearer to the limits: {above} (mean episode cost > limit; "
+                f"the lowest excess was {float(self.recovery[1]):.0%} of a limit). Raise cost_limits, lengthen "
+                "recovery_patience, or set it to null."
+            )
+
+    def _fit_critics(self, samples: Samples, targets: Tensor, source: torch.Generator) -> dict[str, float]:
+        """Regress the critics on the targets, in units in which these have mean 0 and deviation 1."""
+        self._rescale_critics(targets)
+        normal = ((targets - self.value_moments.mean) / self.value_moments.std).float()
+        optimizer: Any = self._raw_optimizer(0)
+        params = list(self.critics.parameters())
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        for _ in range(self.hparams["critic_passes"]):
+            order = torch.randperm(samples.count, generator=source)
+            loss.zero_()
+            for chunk in torch.split(order, self.hparams["critic_batch"]):
+                rows = samples.rows(chunk).to(self.device)
+                gap = self.critics(samples.observation[rows]) - normal[rows]  # (b, K)
+                error = gap.square().sum() / len(chunk)
+                slopes = torch.autograd.grad(error, params)
+                packed = self.reduce(torch.cat([slope.reshape(-1) for slope in slopes] + [error.detach().reshape(1)]))
+                set_gradients(params, packed)
+                optimizer.step()
+                loss += packed[-1] * len(chunk)
+        optimizer.zero_grad()
+        return {"critic_loss": float(loss) / samples.count / normal.shape[1]}
+
+    def _rescale_critics(self, targets: Tensor) -> None:
+        """Take in the targets' moments and keep every value as it was (van Hasselt et al. 2016, eq. 3-4)."""
+        moments = self.value_moments
+        mean, std = moments.mean.clone(), moments.std.clone()
+        moments.merge(self.reduce(RunningMoments.sums(targets)))
+        weight, bias = self.critics.weights[-1], self.critics.biases[-1]  # (K, H, 1), (K, 1, 1)
+        ratio = (std / moments.std).view(-1, 1, 1)
+        with torch.no_grad():
+            weight.mul_(ratio)
+            bias.mul_(ratio).add_(((mean - moments.mean) / moments.std).view(-1, 1, 1))
+
+    # ------------------------------------------------------------------ processes and failures
+    def reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over the processes."""
+        if self._trainer is None or self.trainer.world_size == 1:
+            return tensor
+        summed: Tensor = self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum")
+        return summed
+
+    def _raw_optimizer(self, number: int) -> Any:
+        """An optimiser whose steps do not count as steps of the trainer."""
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        return optimizers[number] if isinstance(optimizers, list) else optimizers
+
+    @contextmanager
+    def _restored_on_failure(self) -> Iterator[None]:
+        """Leave weights, statistics and optimisers as they were when the update does not come to its end."""
+        weights = {name: value.clone() for name, value in self.state_dict().items()}
+        optimizers = [_copied(optimizer.state_dict()) for optimizer in self.trainer.optimizers]
+        try:
+            yield
+        except BaseException:
+            self.load_state_dict(weights)
+            for optimizer, state in zip(self.trainer.optimizers, optimizers, strict=True):
+                optimizer.load_state_dict(state)
+            raise
+
+    # ------------------------------------------------------------------ acting and evaluation
+    def _actor(self, first: int, total: int, source: torch.Generator, deterministic: bool) -> Act:
+        """The policy over rows ``first...`` of ``total``; the noise of a row does not depend on the processes."""
+
+        def act(observation: Tensor, step: int) -> Tensor:
+            distribution = self.policy(self.observation_moments(observation.to(self.device)))
+            if deterministic:
+                return self.policy.mode(distribution)
+            noise = self.policy.noise(total, source)[first : first + len(observation)]
+            return self.policy.act(distribution, noise.to(self.device))
+
+        return act
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, seed: int | None = None) -> Tensor:
+        """Actions for observations, for notebooks and robots.
+
+        Args:
+            observation: (N, D) as the environment gives it.
+            seed: of a drawn action; None takes the likeliest.
+
+        Returns:
+            (N, A), or (N,) for choices.
+        """
+        source = generator(self.hparams["seed"], seed or 0)
+        return self._actor(0, len(observation), source, deterministic=seed is None)(observation, 0)
+
+    def validation_step(self, batch: EvaluationLike, batch_idx: int) -> None:
+        """Episodes of the validation split."""
+        self._evaluate(batch, batch_idx, baselines=False)
+
+    def test_step(self, batch: EvaluationLike, batch_idx: int) -> None:
+        """Episodes of the test split, and the same for policies to compare with."""
+        self._evaluate(batch, batch_idx, baselines=True)
+
+    def predict_step(self, batch: EvaluationLike, batch_idx: int) -> list[dict[str, float]]:
+        """One dictionary an episode: return, length, success, costs and measures."""
+        episodes = self._episodes(batch, batch_idx)
+        columns = {"return": episodes.returns, "length": episodes.lengths, "success": episodes.success}
+        columns |= {f"cost_{name}": column for name, column in zip(self.cost_names, episodes.costs.T, strict=True)}
+        columns |= episodes.measures
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> EpisodesLike:
+        source = generator(self.hparams["seed"], 1, batch_idx)
+        return batch.evaluate(self._actor(batch.first, batch.total, source, self.hparams["deterministic"]))
+
+    @torch.no_grad()
+    def _evaluate(self, batch: EvaluationLike, batch_idx: int, baselines: bool) -> None:
+        outcomes = {"": self._episodes(batch, batch_idx)} | (batch.baselines() if baselines else {})
+        for row, episodes in outcomes.items():
+            if row not in self._evaluated:
+                fresh = EpisodeStatistics(self.cost_names, self.limits, sorted(episodes.measures))
+                self._evaluated[row] = fresh.to(self.device)
+            self._evaluated[row].update(episodes)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the policy reaches and costs."""
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same, with every baseline beside it."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, split: str) -> None:
+        for row, statistics in self._evaluated.items():
+            results = statistics.compute()
+            if not row:
+                self.log(f"{split}/loss", feasibility_first(results, self.limits))
+            for name, value in results.items():
+                if not row:
+                    self.log(f"{split}/{name}", value, prog_bar=name in ("return", "safe"))
+                elif "/" not in name:
+                    self.log(f"{split}/{name}/{row}", value)
+        self._evaluated = {}
+
+
+def set_gradients(parameters: Sequence[Tensor], packed: Tensor) -> None:
+    """Spread a flat vector over ``grad``; what it holds beyond them is left."""
+    start = 0
+    for parameter in parameters:
+        parameter.grad = packed[start : start + parameter.numel()].view_as(parameter)
+        start += parameter.numel()
+
+
+def _require_finite(rollout: RolloutLike) -> None:
+    """Refuse what would spoil every statistic at once."""
+    for name in ("observation", "reward", "costs"):
+        values: Tensor = getattr(rollout, name)
+        if not values.isfinite().all():
+            t, row = (~values.isfinite()).nonzero()[0, :2].tolist()
+            raise ValueError(
+                f"The environment gave a non-finite {name} at step {t} of this rollout in row {row}. "
+                "The weights are those before this update."
+            )
+
+
+def _index(steps: int, rows: int, batch: CollectorLike) -> Tensor:
+    """(T * N,) number of each sample of this process among those of all."""
+    return (torch.arange(steps)[:, None] * batch.total + torch.arange(batch.first, batch.first + rows)).flatten()
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """A state dictionary whose tensors do not change with the optimiser."""
+    moments = {
+        key: {name: value.clone() if isinstance(value, Tensor) else value for name, value in entry.items()}
+        for key, entry in state["state"].items()
+    }
+    return {"state": moments, "param_groups": [dict(group) for group in state["param_groups"]]}

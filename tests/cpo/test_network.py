@@ -1,0 +1,79 @@
+"""Policies against torch.distributions, critics against separate networks, moments against NumPy."""
+
+import torch
+from torch.distributions import Categorical, Independent, Normal, kl_divergence
+
+from lit_models.cpo.network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, RunningMoments
+
+
+def gaussians(seed):
+    g = torch.Generator().manual_seed(seed)
+    return [Distribution(torch.randn(5, 3, generator=g), torch.randn(3, generator=g)) for _ in range(2)]
+
+
+def test_the_gaussian_policy_is_torchs_normal():
+    policy = GaussianPolicy(4, 3, 8, 1, log_std=-0.5)
+    old, new = gaussians(0)
+    theirs = [Independent(Normal(d.location, d.log_std.exp().expand(5, 3)), 1) for d in (old, new)]
+    action = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(policy.log_prob(old, action), theirs[0].log_prob(action))
+    torch.testing.assert_close(policy.kl(old, new), kl_divergence(*theirs))
+    torch.testing.assert_close(policy.entropy(old), theirs[0].entropy())
+    assert torch.equal(policy.mode(old), old.location)
+    torch.testing.assert_close(policy.act(old, torch.ones(5, 3)), old.location + old.log_std.exp())
+
+
+def test_the_choice_policy_is_torchs_categorical_and_draws_with_its_frequencies():
+    policy = CategoricalPolicy(4, 3, 8, 1)
+    g = torch.Generator().manual_seed(0)
+    old, new = (Distribution(torch.randn(5, 3, generator=g).log_softmax(-1), torch.zeros(0)) for _ in range(2))
+    theirs = [Categorical(logits=d.location) for d in (old, new)]
+    action = torch.tensor([0, 1, 2, 0, 1])
+    torch.testing.assert_close(policy.log_prob(old, action), theirs[0].log_prob(action))
+    torch.testing.assert_close(policy.kl(old, new), kl_divergence(*theirs))
+    torch.testing.assert_close(policy.entropy(old), theirs[0].entropy())
+    many = Distribution(old.location[:1].expand(40_000, 3), old.log_std)
+    drawn = policy.act(many, policy.noise(40_000, g)).bincount(minlength=3) / 40_000
+    torch.testing.assert_close(drawn, old.location[0].exp(), atol=0.01, rtol=0.0)
+
+
+def test_the_first_policy_hardly_depends_on_the_state():
+    policy = GaussianPolicy(4, 3, 64, 2, log_std=-0.5)
+    distribution = policy(torch.randn(100, 4))
+    assert distribution.location.abs().max() < 0.2
+    assert torch.equal(distribution.log_std, torch.full((3,), -0.5))
+
+
+def test_critics_are_separate_networks_evaluated_together():
+    torch.manual_seed(0)
+    critics = Critics(observation_size=4, critics=3, hidden_size=8, num_layers=2)
+    x = torch.randn(6, 4)
+    together = critics(x)
+    for k in range(3):
+        hidden = x
+        for number, (weight, bias) in enumerate(zip(critics.weights, critics.biases, strict=True)):
+            hidden = (hidden.tanh() if number else hidden) @ weight[k] + bias[k]
+        torch.testing.assert_close(together[:, k], hidden[:, 0])
+    together[:, 1].sum().backward()
+    assert all((p.grad[[0, 2]] == 0).all() and (p.grad[1] != 0).any() for p in critics.parameters())
+
+
+def test_moments_merged_by_count_are_those_of_all_rows_together():
+    g = torch.Generator().manual_seed(0)
+    parts = [torch.randn(n, 3, generator=g) * s + m for n, s, m in ((5, 1.0, 0.0), (700, 3.0, 50.0), (1, 0.0, -2.0))]
+    moments = RunningMoments(3)
+    for part in parts:
+        moments.merge(RunningMoments.sums(part))
+    rows = torch.cat(parts).double()
+    torch.testing.assert_close(moments.mean, rows.mean(0))
+    torch.testing.assert_close(moments.std, rows.std(0, unbiased=False))
+    halves = RunningMoments(3)  # two processes
+    halves.merge(RunningMoments.sums(rows[:300]) + RunningMoments.sums(rows[300:]))
+    torch.testing.assert_close(halves.mean, moments.mean)
+
+
+def test_moments_begin_as_the_identity_and_bound_what_they_pass():
+    moments = RunningMoments(2)
+    rows = torch.tensor([[0.5, -3.0]])
+    assert torch.equal(moments(rows), rows)
+    assert moments(torch.tensor([[1e6, -1e6]])).tolist() == [[10.0, -10.0]]
