@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ..core import optim
 from ..core.seeding import generator
-from .on_policy import OnPolicy, Samples
+from .on_policy import OnPolicy
 from .optimizer import Surrogates, TrustRegion
+from .samples import Samples
 from .trust_region import solve
 
 TRUST_REGION = ("damping", "cg_iterations", "cg_tolerance", "corrections", "backtracks", "shrink")

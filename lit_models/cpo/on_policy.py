@@ -1,22 +1,21 @@
-"""What on-policy learners under constraints share: rollouts, critics, statistics, evaluation."""
+"""What on-policy learners under constraints share: rollouts, advantages, critics, statistics."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from ..core.module import BaseModule
-from ..core.seeding import generator
+from .acting import Acting
 from .advantage import gae
-from .batch import Act, CollectorLike, EpisodesLike, EvaluationLike, RolloutLike
-from .metrics import EpisodeStatistics, excess, feasibility_first
-from .network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, Policy, RunningMoments
+from .batch import CollectorLike, RolloutLike
+from .metrics import excess
+from .network import Critics, Distribution, RunningMoments
+from .samples import Samples, sample_index
 from .trust_region import Floats
 
 
@@ -24,43 +23,7 @@ class InfeasibleLimitError(RuntimeError):
     """The policy was in recovery for long, and the cost no longer falls: no policy found keeps the limit."""
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The samples of an update, flattened: S = T * N of this process.
-
-    Attributes:
-        observation: (S, D), standardised.
-        action: (S, A), or (S,) for choices.
-        log_prob: (S,) under the policy that acted.
-        reward_advantage: (S,) standardised over all processes.
-        cost_advantages: (S, m) of the limited costs, centred, in cost a step.
-        old: the distributions of the policy that acted.
-        index: (S,) number of each sample among those of all processes.
-        gaps: (m,) (mean episode cost - limit) / mean episode length: cost a step, the unit of the advantages.
-        episode_length: mean, by which ``gaps`` were divided.
-        count: samples of all processes.
-    """
-
-    observation: Tensor
-    action: Tensor
-    log_prob: Tensor
-    reward_advantage: Tensor
-    cost_advantages: Tensor
-    old: Distribution
-    index: Tensor
-    gaps: Floats
-    episode_length: float
-    count: int
-
-    def rows(self, chosen: Tensor) -> Tensor:
-        """Positions here of the chosen samples of all processes, without those of other processes."""
-        position = torch.full((self.count,), -1)
-        position[self.index] = torch.arange(len(self.index))
-        found = position[chosen]
-        return found[found >= 0]
-
-
-class OnPolicy(BaseModule):
+class OnPolicy(Acting):
     """Actor and critics over rollouts; a subclass updates the policy.
 
     **Units.** A limit is on the undiscounted cost of an episode, the number that is logged. The mean episode cost is
@@ -68,15 +31,7 @@ class OnPolicy(BaseModule):
     too. The gap of a constraint is divided by the mean episode length, since the cost surrogate is a mean over steps.
 
     Args:
-        observation_size: D; from the data.
-        action_size: A; from the data.
-        action_kind: ``continuous`` or ``choices``; from the data.
-        cost_names: of the M costs; from the data.
-        cost_limits: limits by name; costs without one are measured only.
         margin: trains against ``(1 - margin) * limit``, so that the limit holds with room for noise.
-        hidden_size: width of the policy and of each critic.
-        num_layers: their hidden layers.
-        log_std: initial log standard deviation of a continuous policy.
         gamma: discount of rewards.
         gae_lambda: of rewards.
         cost_gamma: discount of costs.
@@ -84,25 +39,12 @@ class OnPolicy(BaseModule):
         critic_passes: through the samples of an update.
         critic_batch: samples of a step of the critics, all processes together.
         recovery_patience: updates in recovery without a new lowest cost after which the run stops; None never stops.
-        deterministic: evaluate the likeliest action instead of a drawn one.
-        kwargs: of ``BaseModule``; ``lr`` is the critics'.
+        kwargs: of ``Acting`` and ``BaseModule``; ``lr`` is the critics'.
     """
-
-    architecture: ClassVar[frozenset[str]] = frozenset(
-        {"observation_size", "action_size", "action_kind", "cost_names", "hidden_size", "num_layers"}
-    )
 
     def __init__(
         self,
-        observation_size: int,
-        action_size: int,
-        action_kind: Literal["continuous", "choices"] = "continuous",
-        cost_names: list[str] | None = None,
-        cost_limits: dict[str, float] | None = None,
         margin: float = 0.0,
-        hidden_size: int = 64,
-        num_layers: int = 2,
-        log_std: float = -0.5,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
         cost_gamma: float = 0.99,
@@ -110,31 +52,18 @@ class OnPolicy(BaseModule):
         critic_passes: int = 4,
         critic_batch: int = 2048,
         recovery_patience: int | None = None,
-        deterministic: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.automatic_optimization = False
-        self.cost_names, self.limits = list(cost_names or []), dict(cost_limits or {})
-        if unknown := set(self.limits) - set(self.cost_names):
-            raise ValueError(
-                f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
-            )
         self.limited = [number for number, name in enumerate(self.cost_names) if name in self.limits]
-        self.policy: Policy = (
-            GaussianPolicy(observation_size, action_size, hidden_size, num_layers, log_std)
-            if action_kind == "continuous"
-            else CategoricalPolicy(observation_size, action_size, hidden_size, num_layers)
-        )
-        signals = 1 + len(self.cost_names)
-        self.critics = Critics(observation_size, signals, hidden_size, num_layers)
-        self.observation_moments = RunningMoments(observation_size)
+        h, signals = self.hparams, 1 + len(self.cost_names)
+        self.critics = Critics(h["observation_size"], signals, h["hidden_size"], h["num_layers"])
         self.value_moments = RunningMoments(signals)
         self.lengths: Tensor
         self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps and ends, fading
         self.recovery: Tensor
         self.register_buffer("recovery", torch.tensor([0.0, torch.inf]))  # updates since the lowest excess; that excess
-        self._evaluated: dict[str, EpisodeStatistics] = {}
 
     # ------------------------------------------------------------------ what a subclass writes
     @abstractmethod
@@ -204,7 +133,7 @@ class OnPolicy(BaseModule):
                 centred[:, 0] / spread,
                 centred[:, [1 + number for number in self.limited]],
                 old,
-                _index(len(signals), signals.shape[1], batch),
+                sample_index(len(signals), signals.shape[1], batch),
                 np.array(gaps, dtype=np.float64),
                 length,
                 count,
@@ -325,83 +254,6 @@ class OnPolicy(BaseModule):
                 optimizer.load_state_dict(state)
             raise
 
-    # ------------------------------------------------------------------ acting and evaluation
-    def _actor(self, first: int, total: int, source: torch.Generator, deterministic: bool) -> Act:
-        """The policy over rows ``first...`` of ``total``; the noise of a row does not depend on the processes."""
-
-        def act(observation: Tensor, step: int) -> Tensor:
-            distribution = self.policy(self.observation_moments(observation.to(self.device)))
-            if deterministic:
-                return self.policy.mode(distribution)
-            noise = self.policy.noise(total, source)[first : first + len(observation)]
-            return self.policy.act(distribution, noise.to(self.device))
-
-        return act
-
-    @torch.no_grad()
-    def act(self, observation: Tensor, seed: int | None = None) -> Tensor:
-        """Actions for observations, for notebooks and robots.
-
-        Args:
-            observation: (N, D) as the environment gives it.
-            seed: of a drawn action; None takes the likeliest.
-
-        Returns:
-            (N, A), or (N,) for choices.
-        """
-        source = generator(self.hparams["seed"], seed or 0)
-        return self._actor(0, len(observation), source, deterministic=seed is None)(observation, 0)
-
-    def validation_step(self, batch: EvaluationLike, batch_idx: int) -> None:
-        """Episodes of the validation split."""
-        self._evaluate(batch, batch_idx, baselines=False)
-
-    def test_step(self, batch: EvaluationLike, batch_idx: int) -> None:
-        """Episodes of the test split, and the same for policies to compare with."""
-        self._evaluate(batch, batch_idx, baselines=True)
-
-    def predict_step(self, batch: EvaluationLike, batch_idx: int) -> list[dict[str, float]]:
-        """One dictionary an episode: return, length, success, costs and measures."""
-        episodes = self._episodes(batch, batch_idx)
-        columns = {"return": episodes.returns, "length": episodes.lengths, "success": episodes.success}
-        columns |= {f"cost_{name}": column for name, column in zip(self.cost_names, episodes.costs.T, strict=True)}
-        columns |= episodes.measures
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
-
-    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> EpisodesLike:
-        source = generator(self.hparams["seed"], 1, batch_idx)
-        return batch.evaluate(self._actor(batch.first, batch.total, source, self.hparams["deterministic"]))
-
-    @torch.no_grad()
-    def _evaluate(self, batch: EvaluationLike, batch_idx: int, baselines: bool) -> None:
-        outcomes = {"": self._episodes(batch, batch_idx)} | (batch.baselines() if baselines else {})
-        for row, episodes in outcomes.items():
-            if row not in self._evaluated:
-                fresh = EpisodeStatistics(self.cost_names, self.limits, sorted(episodes.measures))
-                self._evaluated[row] = fresh.to(self.device)
-            self._evaluated[row].update(episodes)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log what the policy reaches and costs."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same, with every baseline beside it."""
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, split: str) -> None:
-        for row, statistics in self._evaluated.items():
-            results = statistics.compute()
-            if not row:
-                self.log(f"{split}/loss", feasibility_first(results, self.limits))
-            for name, value in results.items():
-                if not row:
-                    self.log(f"{split}/{name}", value, prog_bar=name in ("return", "safe"))
-                elif "/" not in name:
-                    self.log(f"{split}/{name}/{row}", value)
-        self._evaluated = {}
-
 
 def set_gradients(parameters: Sequence[Tensor], packed: Tensor) -> None:
     """Spread a flat vector over ``grad``; what it holds beyond them is left."""
@@ -421,11 +273,6 @@ def _require_finite(rollout: RolloutLike) -> None:
                 f"The environment gave a non-finite {name} at step {t} of this rollout in row {row}. "
                 "The weights are those before this update."
             )
-
-
-def _index(steps: int, rows: int, batch: CollectorLike) -> Tensor:
-    """(T * N,) number of each sample of this process among those of all."""
-    return (torch.arange(steps)[:, None] * batch.total + torch.arange(batch.first, batch.first + rows)).flatten()
 
 
 def _copied(state: dict[str, Any]) -> dict[str, Any]:

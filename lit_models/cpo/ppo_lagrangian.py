@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..core.seeding import generator
 from .network import Distribution
-from .on_policy import OnPolicy, Samples, set_gradients
+from .on_policy import OnPolicy, set_gradients
+from .samples import Samples
 
 
 class PPOLagrangian(OnPolicy):

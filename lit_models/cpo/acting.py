@@ -1,0 +1,141 @@
+"""A policy that acts and is judged by whole episodes."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..core.module import BaseModule
+from ..core.seeding import generator
+from .batch import Act, EpisodesLike, EvaluationLike
+from .metrics import EpisodeStatistics, feasibility_first
+from .network import CategoricalPolicy, GaussianPolicy, Policy, RunningMoments
+
+
+class Acting(BaseModule):
+    """A stochastic policy over standardised observations, under limits on what an episode may cost.
+
+    Args:
+        observation_size: D; from the data.
+        action_size: A; from the data.
+        action_kind: ``continuous`` or ``choices``; from the data.
+        cost_names: of the M costs; from the data.
+        cost_limits: limits by name on the undiscounted cost of an episode; costs without one are measured only.
+        hidden_size: width of the policy, and of each critic.
+        num_layers: their hidden layers.
+        log_std: initial log standard deviation of a continuous policy.
+        deterministic: evaluate the likeliest action instead of a drawn one.
+        kwargs: of ``BaseModule``.
+
+    Raises:
+        ValueError: a limit names a cost that the environment does not have.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {"observation_size", "action_size", "action_kind", "cost_names", "hidden_size", "num_layers"}
+    )
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        action_kind: Literal["continuous", "choices"] = "continuous",
+        cost_names: list[str] | None = None,
+        cost_limits: dict[str, float] | None = None,
+        hidden_size: int = 64,
+        num_layers: int = 2,
+        log_std: float = -0.5,
+        deterministic: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cost_names, self.limits = list(cost_names or []), dict(cost_limits or {})
+        if unknown := set(self.limits) - set(self.cost_names):
+            raise ValueError(
+                f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
+            )
+        self.policy: Policy = (
+            GaussianPolicy(observation_size, action_size, hidden_size, num_layers, log_std)
+            if action_kind == "continuous"
+            else CategoricalPolicy(observation_size, action_size, hidden_size, num_layers)
+        )
+        self.observation_moments = RunningMoments(observation_size)
+        self._evaluated: dict[str, EpisodeStatistics] = {}
+
+    # ------------------------------------------------------------------ acting
+    def _actor(self, first: int, total: int, source: torch.Generator, deterministic: bool) -> Act:
+        """The policy over rows ``first...`` of ``total``; the noise of a row does not depend on the processes."""
+
+        def act(observation: Tensor, step: int) -> Tensor:
+            distribution = self.policy(self.observation_moments(observation.to(self.device)))
+            if deterministic:
+                return self.policy.mode(distribution)
+            noise = self.policy.noise(total, source)[first : first + len(observation)]
+            return self.policy.act(distribution, noise.to(self.device))
+
+        return act
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, seed: int | None = None) -> Tensor:
+        """Actions for observations, for notebooks and robots.
+
+        Args:
+            observation: (N, D) as the environment gives it.
+            seed: of a drawn action; None takes the likeliest.
+
+        Returns:
+            (N, A), or (N,) for choices.
+        """
+        source = generator(self.hparams["seed"], seed or 0)
+        return self._actor(0, len(observation), source, deterministic=seed is None)(observation, 0)
+
+    # ------------------------------------------------------------------ evaluation
+    def validation_step(self, batch: EvaluationLike, batch_idx: int) -> None:
+        """Episodes of the validation split."""
+        self._evaluate(batch, batch_idx, baselines=False)
+
+    def test_step(self, batch: EvaluationLike, batch_idx: int) -> None:
+        """Episodes of the test split, and the same for policies to compare with."""
+        self._evaluate(batch, batch_idx, baselines=True)
+
+    def predict_step(self, batch: EvaluationLike, batch_idx: int) -> list[dict[str, float]]:
+        """One dictionary an episode: return, length, success, costs and measures."""
+        episodes = self._episodes(batch, batch_idx)
+        columns = {"return": episodes.returns, "length": episodes.lengths, "success": episodes.success}
+        columns |= {f"cost_{name}": column for name, column in zip(self.cost_names, episodes.costs.T, strict=True)}
+        columns |= episodes.measures
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> EpisodesLike:
+        source = generator(self.hparams["seed"], 1, batch_idx)
+        return batch.evaluate(self._actor(batch.first, batch.total, source, self.hparams["deterministic"]))
+
+    @torch.no_grad()
+    def _evaluate(self, batch: EvaluationLike, batch_idx: int, baselines: bool) -> None:
+        outcomes = {"": self._episodes(batch, batch_idx)} | (batch.baselines() if baselines else {})
+        for row, episodes in outcomes.items():
+            if row not in self._evaluated:
+                fresh = EpisodeStatistics(self.cost_names, self.limits, sorted(episodes.measures))
+                self._evaluated[row] = fresh.to(self.device)
+            self._evaluated[row].update(episodes)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the policy reaches and costs."""
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same, with every baseline beside it."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, split: str) -> None:
+        for row, statistics in self._evaluated.items():
+            results = statistics.compute()
+            if not row:
+                self.log(f"{split}/loss", feasibility_first(results, self.limits))
+            for name, value in results.items():
+                if not row:
+                    self.log(f"{split}/{name}", value, prog_bar=name in ("return", "safe"))
+                elif "/" not in name:
+                    self.log(f"{split}/{name}/{row}", value)
+        self._evaluated = {}
