@@ -86,7 +86,12 @@ class CPO(OnPolicy):
         optimizers: Any = self.optimizers()
         trust_region: TrustRegion = optimizers[1].optimizer
         trust_region.gaps = samples.gaps
-        optimizers[1].step(closure=lambda: self._surrogates(samples))
+        exact = samples.double()
+        self.policy.double()  # in place: sums over any number of processes now agree far below what a step is
+        try:
+            optimizers[1].step(closure=lambda: self._surrogates(exact))
+        finally:
+            self.policy.float()
         update = trust_region.last
         report = {
             "kl": update.kl,

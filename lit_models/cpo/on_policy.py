@@ -172,9 +172,9 @@ class OnPolicy(Acting):
         packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], ends)))
         steps, total, ended = packed[0], packed[1:-1], packed[-1]
         self.lengths.mul_(0.9).add_(torch.stack((steps, ended)))
-        limit = batch.max_episode_steps or float(len(signals))
-        length = float((self.lengths[0] + limit) / (self.lengths[1] + 1.0))  # and one episode as long as may be
-        return min(length, float(batch.max_episode_steps or length)), np.asarray((total / steps).cpu().numpy())
+        longest = float(batch.max_episode_steps or len(signals))
+        length = min(float(self.lengths[0]) / max(float(self.lengths[1]), 1e-9), longest)
+        return length, np.asarray((total / steps).cpu().numpy())
 
     def _watch(self, episode: dict[str, float]) -> None:
         """Stop where recovery leads nowhere."""

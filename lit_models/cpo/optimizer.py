@@ -12,6 +12,9 @@ from torch.optim import Optimizer
 
 from .trust_region import Case, Floats, Step, conjugate_gradient, dots, solve
 
+Solver = Callable[[float, Floats, Floats, Floats, float], Step]
+"""Takes q, r, S, c and delta, as ``solve`` does."""
+
 
 @dataclass(frozen=True)
 class Surrogates:
@@ -42,7 +45,7 @@ class Update:
         reward_gain: of the reward surrogate.
         cost_changes: (m,) of the cost surrogates.
         trials: policies measured.
-        products: Fisher products used.
+        products: Fisher products used: vectors multiplied.
         multipliers: (m,) of the exact solution.
         unusable: (m,) constraints whose gradient vanishes.
     """
@@ -59,27 +62,53 @@ class Update:
     unusable: list[bool] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
 class _Problem:
-    """The linear-quadratic model of one update; everything is reduced over the processes."""
+    """The linear-quadratic model of one update; everything is reduced over the processes.
 
-    solver: Callable[[float, Floats, Floats, Floats, float], Step]
-    start: Tensor
-    """(P,) the old parameters."""
-    gradients: Tensor
-    """(1 + m, P) of the reward and the cost surrogates."""
-    directions: Tensor
-    """(1 + m, P) H^-1 of each."""
-    gaps: Floats
-    """(m,) cost gaps."""
+    H^-1 is applied to the reward gradient, and to a cost gradient only once a step would violate that constraint: a
+    constraint that the optimum of the others satisfies does not change the optimum.
+
+    Args:
+        solver: gives the step.
+        invert: applies H^-1 to rows (k, P).
+        start: (P,) the old parameters.
+        gradients: (1 + m, P) of the reward and the cost surrogates.
+        gaps: (m,) cost gaps.
+    """
+
+    def __init__(
+        self, solver: Solver, invert: Callable[[Tensor], Tensor], start: Tensor, gradients: Tensor, gaps: Floats
+    ) -> None:
+        self.solver, self.invert, self.start, self.gradients, self.gaps = solver, invert, start, gradients, gaps
+        self.known = np.zeros(len(gaps), dtype=bool)
+        self.directions = torch.zeros_like(gradients)
+        self._learn(np.flatnonzero(gaps > 0.0), reward=True)
 
     def step(self, delta: float, gaps: Floats) -> tuple[Step, Tensor]:
-        """The exact step and its vector (P,)."""
-        gram = (self.gradients.double() @ self.directions.double().T).cpu().numpy()
-        gram = (gram + gram.T) / 2.0
-        step = self.solver(float(gram[0, 0]), gram[0, 1:], gram[1:, 1:], gaps, delta)
-        weights = torch.tensor([step.along_reward, *step.along_costs], dtype=torch.float64, device=self.start.device)
-        return step, (weights @ self.directions.double()).to(self.start.dtype)
+        """The exact step, and its vector (P,)."""
+        while True:
+            rows = [0, *(1 + np.flatnonzero(self.known))]
+            gram = (self.gradients[rows].double() @ self.directions[rows].double().T).cpu().numpy()
+            gram = (gram + gram.T) / 2.0
+            step = self.solver(float(gram[0, 0]), gram[0, 1:], gram[1:, 1:], gaps[self.known], delta)
+            weights = torch.tensor([step.along_reward, *step.along_costs], dtype=torch.float64)
+            move = weights.to(self.start.device) @ self.directions[rows].double()
+            after = gaps + (self.gradients[1:].double() @ move).cpu().numpy()
+            violated = np.flatnonzero(~self.known & (after > 0.0))
+            if not len(violated):
+                return self._whole(step), move.to(self.start.dtype)
+            self._learn(violated)
+
+    def _learn(self, constraints: "np.ndarray[Any, np.dtype[np.int64]]", reward: bool = False) -> None:
+        rows = [0] * reward + [1 + int(i) for i in constraints]
+        self.directions[rows] = self.invert(self.gradients[rows])
+        self.known[constraints] = True
+
+    def _whole(self, step: Step) -> Step:
+        """The step with an entry for every constraint."""
+        costs, nus, unusable = np.zeros((2, len(self.gaps))), np.zeros(len(self.gaps)), np.zeros(len(self.gaps), bool)
+        costs[0, self.known], nus[self.known], unusable[self.known] = step.along_costs, step.multipliers, step.unusable
+        return Step(step.along_reward, costs[0], step.case, nus, unusable)
 
 
 @dataclass(frozen=True)
@@ -172,7 +201,7 @@ class TrustRegion(Optimizer):
         backtracks: int = 10,
         shrink: float = 0.8,
         reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor,
-        solver: Callable[[float, Floats, Floats, Floats, float], Step] = solve,
+        solver: Solver = solve,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -201,15 +230,13 @@ class TrustRegion(Optimizer):
         group = self.param_groups[0]
         with torch.enable_grad():
             surrogates = closure()
-            problem, products = self._model(surrogates, group)
-        before = self._measure(surrogates)
-        with torch.no_grad():
+            problem = self._model(surrogates, group)
+            before = self._measure(surrogates)
             self.last = self._search(problem, before, closure, group)
-        self.last.products = products
         return surrogates
 
     # ------------------------------------------------------------------ the model
-    def _model(self, surrogates: Surrogates, group: dict[str, Any]) -> tuple[_Problem, int]:
+    def _model(self, surrogates: Surrogates, group: dict[str, Any]) -> _Problem:
         params: list[nn.Parameter] = group["params"]
         m = len(self.gaps)
         rows = [surrogates.sums[0], *surrogates.sums[2 : 2 + m]]
@@ -222,7 +249,10 @@ class TrustRegion(Optimizer):
         samples, curvature_samples = packed[-2], packed[-1]
         gradients = packed[:-2].view(1 + m, -1) / samples
 
+        self._products = 0
+
         def fisher(vectors: Tensor) -> Tensor:
+            self._products += len(vectors)
             rows = [torch.autograd.grad(flat, params, vector, retain_graph=True) for vector in vectors]
             return self.reduce(torch.stack([_flat(row, params) for row in rows])) / curvature_samples
 
@@ -234,9 +264,13 @@ class TrustRegion(Optimizer):
             image: Tensor = fisher(vectors) + damping * vectors
             return image
 
-        directions, products = conjugate_gradient(product, gradients, group["cg_iterations"], group["cg_tolerance"])
         start = parameters_to_vector(params).detach().clone()
-        return _Problem(self.solver, start, gradients, directions, self.gaps), products + 1
+
+        def invert(rows: Tensor) -> Tensor:
+            vector_to_parameters(start, params)  # the kept graph reads the parameters as they stand
+            return conjugate_gradient(product, rows, group["cg_iterations"], group["cg_tolerance"])[0]
+
+        return _Problem(self.solver, invert, start, gradients, self.gaps)
 
     def _measure(self, surrogates: Surrogates) -> Floats:
         """(2 + m,) means over all samples of all processes, in float64."""
@@ -287,13 +321,15 @@ class TrustRegion(Optimizer):
             update.reward_gain, update.cost_changes = best.reward, best.costs.tolist()
         else:
             update.cost_changes = [0.0] * len(gaps)
+        update.products = self._products
         return update
 
     def _try(
         self, problem: _Problem, move: Tensor, before: Floats, closure: Callable[[], Surrogates], group: dict[str, Any]
     ) -> _Trial:
         vector_to_parameters(problem.start + move, group["params"])
-        change = self._measure(closure()) - before
+        with torch.no_grad():
+            change = self._measure(closure()) - before
         return _Trial(move, float(change[1]), float(change[0]), change[2 : 2 + len(problem.gaps)])
 
 
@@ -303,7 +339,7 @@ def _flat(parts: Iterable[Tensor | None], params: list[nn.Parameter]) -> Tensor:
     return torch.cat([(torch.zeros_like(p) if part is None else part).reshape(-1) for part, p in pairs])
 
 
-def _signs(like: Tensor, probes: int = 8) -> Tensor:
+def _signs(like: Tensor, probes: int = 4) -> Tensor:
     """(probes, P) of +1 and -1, the same at each update: z'Fz estimates the trace of F (Hutchinson 1990)."""
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(2, (probes, like.shape[1]), generator=generator)

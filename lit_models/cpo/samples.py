@@ -1,6 +1,6 @@
 """The samples of one update."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,13 @@ class Samples:
     gaps: Floats
     episode_length: float
     count: int
+
+    def double(self) -> "Samples":
+        """The same in float64."""
+        names = ("observation", "log_prob", "reward_advantage", "cost_advantages")
+        tensors = {name: getattr(self, name).double() for name in names}
+        action = self.action.double() if self.action.is_floating_point() else self.action
+        return replace(self, **tensors, action=action, old=Distribution(*(part.double() for part in self.old)))
 
     def rows(self, chosen: Tensor) -> Tensor:
         """Positions here of the chosen samples of all processes, without those of other processes."""
