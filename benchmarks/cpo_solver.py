@@ -3,7 +3,7 @@
     python benchmarks/cpo_solver.py
 
 One constraint: against the closed form. Two and three: against a search over the price of KL whose inner problem is a
-non-negative least squares (scipy.optimize.nnls). The last rows run the one-constraint formulas of OmniSafe 0.5.0, written
+non-negative least squares (scipy.optimize.nnls). Other rows run the one-constraint formulas of OmniSafe 0.5.0, written
 from their description (reward term of the dual with the sign of a descent gradient, intervals projected by clamping),
 on the same problems.
 """

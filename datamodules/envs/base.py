@@ -89,7 +89,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         level: int = 0,
     ) -> None:
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
-        self.levels = torch.full((num_envs,), level, dtype=torch.int64)
+        self.levels = torch.full((num_envs,), level, dtype=torch.int64, device=device)
         self.device, self.render_mode = torch.device(device), render_mode
         self.single_observation_space: spaces.Box = spaces.Box(
             -np.inf, np.inf, (len(self.observation_names),), np.float32

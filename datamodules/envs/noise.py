@@ -48,7 +48,7 @@ def uniform(key: Tensor, counter: Tensor, draws: int) -> Tensor:
 def normal(key: Tensor, counter: Tensor, draws: int) -> Tensor:
     """Standard normal by Box and Muller (1958); arguments and shape as for ``uniform``."""
     pairs = (draws + 1) // 2
-    first, second = uniform(key, counter, 2 * pairs).split(pairs)  # (pairs, n) each
+    first, second = uniform(key, counter, 2 * pairs).view(2, pairs, -1)  # (pairs, n) each
     radius = (-2.0 * torch.log1p(-first)).sqrt_()
     angle = (2.0 * math.pi) * second
     return torch.cat((radius * angle.cos(), radius * angle.sin()))[:draws]

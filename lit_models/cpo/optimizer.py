@@ -125,19 +125,27 @@ class _Trial:
         return bool(np.isfinite([self.kl, self.reward, *self.costs]).all())
 
 
-@dataclass(frozen=True)
 class _Limits:
-    """What a trial must keep to be accepted (Achiam et al. 2017, section 6)."""
+    """What a trial must keep to be accepted (Achiam et al. 2017, section 6).
 
-    kl: float
-    costs: Floats
-    """(m,) largest change of each cost surrogate."""
-    reward: bool
-    """Whether the reward surrogate may not fall; a recovery may pay with it."""
+    A violated cost must fall, a satisfied one stay within its limit, the reward rise unless the step is a recovery.
+    Where no step satisfies all constraints (``infeasible``) those that pull at it are weighed by their multipliers:
+    the weighted sum must fall, so that one may give way a little for another that gains more.
+
+    Args:
+        step: the exact step.
+        gaps: (m,) cost gaps.
+        kl: target.
+    """
+
+    def __init__(self, step: Step, gaps: Floats, kl: float) -> None:
+        self.kl, self.reward = kl, step.case in ("inactive", "boundary")
+        self.weights = step.multipliers if step.case == "infeasible" else np.zeros(len(gaps))
+        self.costs = np.where(self.weights > 0.0, np.inf, np.maximum(-gaps, 0.0))
 
     def allow(self, trial: _Trial) -> bool:
         within = trial.finite and trial.kl <= self.kl and bool((trial.costs <= self.costs + 1e-9).all())
-        return within and (trial.reward >= 0.0 or not self.reward)
+        return within and float(self.weights @ trial.costs) <= 0.0 and (trial.reward >= 0.0 or not self.reward)
 
     def missed(self, trial: _Trial) -> Floats:
         """(m,) how far each cost is beyond what it may be, by a trial whose KL is small enough to tell."""
@@ -293,7 +301,7 @@ class TrustRegion(Optimizer):
         step, move = problem.step(target, gaps)
         first = move
         update = Update(step.case, multipliers=step.multipliers.tolist(), unusable=step.unusable.tolist())
-        limits = _Limits(target, np.maximum(-problem.gaps, 0.0), step.case in ("inactive", "boundary"))
+        limits = _Limits(step, problem.gaps, target)
         best: _Trial | None = None
         for _ in range(group["corrections"]):
             trial = self._try(problem, move, before, closure, group)

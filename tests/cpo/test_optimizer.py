@@ -172,6 +172,23 @@ def test_backtracking_shortens_the_first_step_by_shrink():
     assert lengths[0.5] / lengths[0.8] == pytest.approx(0.5 / 0.8, rel=1e-4)
 
 
+def test_where_no_step_keeps_all_limits_the_costs_are_weighed_and_one_may_give_way():
+    rises = 0
+    for seed in range(8):
+        task = Task(constraints=2)
+        g = torch.Generator().manual_seed(seed)
+        task.costs = task.costs @ torch.randn(2, 2, generator=g, dtype=torch.float64)
+        task.costs[:, 1] -= 1.1 * task.costs[:, 0]  # nearly opposed
+        optimizer = task.optimizer([0.5, 0.0])
+        optimizer.step(task)
+        told = optimizer.last
+        assert told.case == "infeasible"
+        assert told.kl_share >= 0.9
+        assert np.dot(told.multipliers, told.cost_changes) < 0.0
+        rises += max(told.cost_changes) > 0.0
+    assert rises > 0
+
+
 def in_a_process(rank, world, folder, constraints):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)

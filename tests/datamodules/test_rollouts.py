@@ -93,9 +93,9 @@ def test_the_sixth_value_of_safety_gymnasium_becomes_a_cost():
 
 def test_time_limits_truncate_and_the_last_observation_is_kept():
     source = walk()
-    observation = source.reset([5, 6, 7])
+    source.reset([5, 6, 7])
     ends = 0
-    for step in range(40):
+    for _ in range(40):
         told = source.step(torch.zeros(3, 1))
         done = told.terminated | told.truncated
         assert len(told.final_observation) == int(done.sum())
@@ -104,7 +104,6 @@ def test_time_limits_truncate_and_the_last_observation_is_kept():
             assert (told.observation[done, 1] == 0).all()  # a new episode
             assert (told.final_observation[:, 1] > 0).all()
     assert ends >= 12
-    del observation
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 9, 14, 31])
@@ -226,7 +225,7 @@ def test_a_checkpoint_with_another_number_of_environments_is_refused():
     data = Rollouts(env="litmotif/TabularCMDP-v0", num_envs=4)
     source = make_source("litmotif/TabularCMDP-v0", 3, {}, None, None, False)
     source.reset([1, 2, 3])
-    with pytest.raises(DataError, match="3 environments.*num_envs is 4"):
+    with pytest.raises(DataError, match=r"3 environments.*num_envs is 4"):
         data.load_state_dict({"epoch": 0, "batches": 0, "rollouts": 1, "environments": source.state_dict()})
 
 
