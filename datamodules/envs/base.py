@@ -98,6 +98,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._seed(seed)
+        torch.empty(6_000_000)  # once freed, glibc keeps pieces up to this size: or each step faults its memory in anew
 
     # ------------------------------------------------------------------ what a subclass writes
     @abstractmethod

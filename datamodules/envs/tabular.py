@@ -83,6 +83,9 @@ class TabularCMDP(BatchedEnv):
         """One-hot (n, S)."""
         return torch.nn.functional.one_hot(state["state"], self.states).float()
 
+    def render(self) -> None:
+        """Nothing to see."""
+
     # ------------------------------------------------------------------ what is known exactly
     def evaluate(self, policy: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, "np.ndarray[Any, Any]"]:
         """Mean episode return and costs (M,) of a policy (S, A), by solving for its occupancy."""

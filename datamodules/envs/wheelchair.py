@@ -118,9 +118,8 @@ class Wheelchair(BatchedEnv):
             raise ValueError(f"rooms_per_level: {rooms_per_level} must be at least 1.")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode: '{render_mode}' is not known; use rgb_array, human or None.")
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode)
+        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
         self.projection, self.goal_tolerance, self.override_budget = projection, goal_tolerance, override_budget
-        self.levels = torch.full((num_envs,), level, device=self.device)
         # one hand holds the joystick: hemiplegia weakens both of its axes
         self.human = Human(2, _DT, impairment, severity, sides=(0, 0))
         self.rooms_per_level, self.bank = rooms_per_level, rooms.build(rooms_seed, rooms_per_level).to(self.device)

@@ -1,5 +1,6 @@
 """Scenes of an episode."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ class Film:
 
     def watch(self, source: Source, step: int) -> None:
         """Keep the state before a step."""
-        if not isinstance(source, BatchedSource) or not hasattr(source.env, "draw"):
+        if not isinstance(source, BatchedSource):
             return
         if step == 0:
-            self._env, self._states = source.env, []
+            self._env, self._states = copy(source.env), []
+            self._env.render_mode = "rgb_array"
         if not self._states or int(source.env.episode[0]) == 0:
             rows = source.env.episode.new_zeros(1)
             self._states.append({name: value.clone() for name, value in take(source.env.state, rows).items()})
@@ -33,7 +35,13 @@ class Film:
         moments = range(len(self._states))
         if count is not None:
             moments = np.linspace(0, len(self._states) - 1, min(count, len(self._states))).astype(int)  # type: ignore[assignment]
-        return [np.asarray(self._env.draw(self._states[int(moment)])) for moment in moments]
+        pictures = []
+        for moment in moments:
+            self._env.state = self._states[int(moment)]
+            picture = self._env.render()
+            if picture is not None:
+                pictures.append(np.asarray(picture))
+        return pictures
 
     def figure(self, scenes: int = 6) -> Figure | None:
         """One picture of several moments."""

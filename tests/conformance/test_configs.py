@@ -10,6 +10,7 @@ from lit_models.cli import configs, main
 from lit_models.core.registry import REGISTRY
 
 ELSEWHERE = {"trainer/ddp": "tests/conformance/test_processes.py runs it on two processes"}
+NEEDS_PACKAGE = {"cpo/point_goal": "safety_gymnasium"}
 NEEDS_GPU = {"trainer/gpu", "trainer/mps", "trainer/fsdp"}
 
 
@@ -32,6 +33,8 @@ def test_every_config_says_what_it_is_and_runs(name, in_tmp, capsys):
     assert configs.summary(configs.find(name))
     if name in ELSEWHERE:
         pytest.skip(ELSEWHERE[name])
+    if name in NEEDS_PACKAGE:
+        pytest.importorskip(NEEDS_PACKAGE[name])
     if name in NEEDS_GPU and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     experiment = name.split("/")[0] not in configs.OVERLAYS

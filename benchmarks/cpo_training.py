@@ -1,0 +1,117 @@
+"""Training under limits: return and every cost on 1,000 unseen episodes, by method and seed, under one budget.
+
+    python benchmarks/cpo_training.py --configs wheelchair exoskeleton_leg --methods cpo trpo ppo omnisafe --seeds 0 1 2
+
+Methods: cpo; trpo (the same without limits); ppo (PPO-Lagrangian); omnisafe (omnisafe_style.py). Each run is the config
+cpo/NAME in a process of its own. Finished runs are kept in --out and not run again.
+"""
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = {
+    "cpo": [],
+    "trpo": ["--model.cost_limits={}"],
+    "ppo": ["--model=PPOLagrangian"],
+    "omnisafe": ["--model=benchmarks.omnisafe_style.OmniSafeStyle"],
+}
+
+
+def run(config: str, method: str, seed: int, folder: Path, threads: int) -> None:
+    """One run; leaves results.json and run.json."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "lit_models", "fit", "-c", f"cpo/{config}", *METHODS[method]]
+    options = [
+        f"--seed_everything={seed}",
+        f"--trainer.default_root_dir={folder}",
+        "--trainer.enable_progress_bar=false",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        sys.exit(done.stderr[-4000:])
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest child so far, MiB
+    (folder / "run.json").write_text(json.dumps({"seconds": time.perf_counter() - start, "peak_mib": used}))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configs", nargs="+", default=["wheelchair", "exoskeleton_leg"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--out", type=Path, default=Path("runs/cpo_training"))
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    console = Console(width=200)
+    for config in args.configs:
+        limits: dict[str, float] = {}
+        rows: dict[str, list[tuple[dict, dict, Path]]] = {}
+        for method in args.methods:
+            for seed in args.seeds:
+                folder = (args.out / config / method / str(seed)).resolve()
+                if not (folder / "run.json").exists():
+                    run(config, method, seed, folder, args.threads)
+                results = json.loads((folder / "version_0" / "results.json").read_text())
+                rows.setdefault(method, []).append((results, json.loads((folder / "run.json").read_text()), folder))
+                limits |= {name: row["limit"] for name, row in results.items() if "limit" in row}
+                console.print(f"{config} {method} seed {seed}: return {results['return']['value']:.2f}")
+        show(console, config, limits, rows)
+
+
+def used_radius(folders: list[Path]) -> str:
+    """Share of the updates that are no recoveries whose measured KL is 0.8 to 1.0 of the target."""
+    shares: list[float] = []
+    for folder in folders:
+        with (folder / "version_0" / "metrics.csv").open() as file:
+            told = [row for row in csv.DictReader(file) if row.get("train/kl_share") and row.get("train/case")]
+            shares += [float(row["train/kl_share"]) for row in told if float(row["train/case"]) < 2]
+    return f"{np.mean([0.8 <= share <= 1.0 for share in shares]):.1%}" if shares else "—"
+
+
+def show(
+    console: Console, config: str, limits: dict[str, float], rows: dict[str, list[tuple[dict, dict, Path]]]
+) -> None:
+    """One table a config: worst upper bound of each mean cost over the seeds, beside its limit."""
+    table = Table(title=f"cpo/{config}: return (mean over seeds, range) and largest upper 95 % bound of each mean cost")
+    table.add_column("method")
+    for column in ("return", "success", *(f"{name.removeprefix('cost_')} <= {x:g}" for name, x in limits.items())):
+        table.add_column(column, justify="right")
+    table.add_column("KL used >= 0.8", justify="right")
+    table.add_column("s a run", justify="right")
+    table.add_column("MiB", justify="right")
+    for method, runs in rows.items():
+        returns = np.array([results["return"]["value"] for results, _, _ in runs])
+        success = np.mean([results["success"]["value"] for results, _, _ in runs])
+        bounds = {name: max(results[name]["high"] for results, _, _ in runs) for name in limits}
+        table.add_row(
+            method,
+            f"{returns.mean():.1f} ({returns.min():.1f}-{returns.max():.1f})",
+            f"{success:.3f}",
+            *(f"{'' if bounds[name] <= limit else '! '}{bounds[name]:.2f}" for name, limit in limits.items()),
+            used_radius([folder for _, _, folder in runs]),
+            f"{np.median([told['seconds'] for _, told, _ in runs]):.0f}",
+            f"{max(told['peak_mib'] for _, told, _ in runs):.0f}",
+        )
+    scripted = next(iter(rows.values()))[0][0]
+    for row in ("scripted", "zero", "random"):
+        if row in scripted["return"]:
+            costs = (f"{scripted[name][row]:.2f}" for name in limits)
+            table.add_row(row, f"{scripted['return'][row]:.1f}", f"{scripted['success'][row]:.3f}", *costs, "", "", "")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
