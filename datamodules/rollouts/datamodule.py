@@ -77,7 +77,7 @@ class Rollouts(BaseDataModule):
         self._evaluation: dict[str, Source] = {}
         self._collector: Collector | None = None
         self._saved: State = {}
-        self._film = Film()
+        self.film = Film()
 
     # ------------------------------------------------------------------ what a module must be built with
     @property
@@ -139,7 +139,7 @@ class Rollouts(BaseDataModule):
             here = min(max(self.episodes[split] - start - first, 0), rows)
             seed = self._seed_of(split) + start
             batches.append(
-                Evaluation(lambda: self._evaluators(split, rows), seed, first, here, self.eval_envs, self._film)
+                Evaluation(lambda: self._evaluators(split, rows), seed, first, here, self.eval_envs, self.film)
             )
         return self._loader(batches, train=False)
 
@@ -224,7 +224,7 @@ class Rollouts(BaseDataModule):
     # ------------------------------------------------------------------ pictures
     def figures(self) -> dict[str, Figure]:
         """Scenes of the first evaluated episode, where the environment can be drawn."""
-        figure = self._film.figure()
+        figure = self.film.figure()
         return {} if figure is None else {"rollouts": figure}
 
 

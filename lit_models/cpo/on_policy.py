@@ -32,6 +32,9 @@ class OnPolicy(Acting):
 
     Args:
         margin: trains against ``(1 - margin) * limit``, so that the limit holds with room for noise.
+        margin_lr: learns a further margin: each update adds this share of the excess over the limit, and takes away
+            this share of what is below it. Noise in the cost gradients lets a policy drift over a limit though every
+            single step keeps to it; the learned margin grows until it does not (0 learns none).
         gamma: discount of rewards.
         gae_lambda: of rewards.
         cost_gamma: discount of costs.
@@ -45,6 +48,7 @@ class OnPolicy(Acting):
     def __init__(
         self,
         margin: float = 0.0,
+        margin_lr: float = 0.0,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
         cost_gamma: float = 0.99,
@@ -62,6 +66,8 @@ class OnPolicy(Acting):
         self.value_moments = RunningMoments(signals)
         self.lengths: Tensor
         self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps and ends, fading
+        self.margins: Tensor
+        self.register_buffer("margins", torch.zeros(len(self.limited), dtype=torch.float64))  # learned, cost an episode
         self.recovery: Tensor
         self.register_buffer("recovery", torch.tensor([0.0, torch.inf]))  # updates since the lowest excess; that excess
 
@@ -121,11 +127,7 @@ class OnPolicy(Acting):
             centred = advantages.flatten(0, 1) - mean.float()  # (S, K)
             spread = float((square[0] - mean[0] ** 2).clamp(min=1e-12).sqrt())
             episode = dict(zip(("reward", *self.cost_names), (means * length).tolist(), strict=True))
-            gaps = [
-                (episode[name] - (1.0 - self.hparams["margin"]) * self.limits[name]) / length
-                for name in self.cost_names
-                if name in self.limits
-            ]
+            gaps = self._gaps(episode) / length
             samples = Samples(
                 flat,
                 action,
@@ -134,7 +136,7 @@ class OnPolicy(Acting):
                 centred[:, [1 + number for number in self.limited]],
                 old,
                 sample_index(len(signals), signals.shape[1], batch),
-                np.array(gaps, dtype=np.float64),
+                gaps,
                 length,
                 count,
             )
@@ -142,6 +144,9 @@ class OnPolicy(Acting):
         report = {"return": episode.pop("reward"), "length": length, "entropy": entropy}
         report |= {f"cost_{name}": value for name, value in episode.items()}
         report |= {f"cost_{name}/limit": limit for name, limit in self.limits.items()}
+        if self.hparams["margin_lr"]:
+            names = [self.cost_names[number] for number in self.limited]
+            report |= {f"margin_{name}": value for name, value in zip(names, self.margins.tolist(), strict=True)}
         self._watch(episode)
         return samples, targets.flatten(0, 1), report
 
@@ -175,6 +180,15 @@ class OnPolicy(Acting):
         longest = float(batch.max_episode_steps or len(signals))
         length = min(float(self.lengths[0]) / max(float(self.lengths[1]), 1e-9), longest)
         return length, np.asarray((total / steps).cpu().numpy())
+
+    def _gaps(self, episode: dict[str, float]) -> Floats:
+        """(m,) how far each limited cost is above what it is trained against, in cost an episode."""
+        names = [self.cost_names[number] for number in self.limited]
+        limits = np.array([self.limits[name] for name in names], dtype=np.float64)
+        excess = np.array([episode[name] for name in names], dtype=np.float64) - (1.0 - self.hparams["margin"]) * limits
+        learned = self.margins.cpu().numpy() + self.hparams["margin_lr"] * excess
+        self.margins.copy_(torch.as_tensor(np.clip(learned, 0.0, limits)))  # never more than a whole limit
+        return np.asarray(excess + self.margins.cpu().numpy(), dtype=np.float64)
 
     def _watch(self, episode: dict[str, float]) -> None:
         """Stop where recovery leads nowhere."""

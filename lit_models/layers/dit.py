@@ -27,10 +27,15 @@ class DiTBlock(nn.Module):
         num_heads: attention heads; divides D.
         mlp_ratio: width of the perceptron over D.
         dropout: rate inside attention's output and the perceptron.
+
+    Raises:
+        ValueError: the heads do not divide the width.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0, dropout: float = 0.0) -> None:
         super().__init__()
+        if hidden_size % num_heads:
+            raise ValueError(f"hidden_size={hidden_size} does not divide by num_heads={num_heads}.")
         self.num_heads = num_heads
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.out = nn.Linear(hidden_size, hidden_size)

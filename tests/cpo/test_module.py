@@ -77,6 +77,20 @@ def test_the_margin_tightens_the_limit(tmp_path):
     assert gaps[1] - gaps[0] == pytest.approx(0.5 * 8.7, rel=1e-5)
 
 
+def test_the_learned_margin_follows_the_excess_and_is_never_negative(tmp_path):
+    watch = Watch()
+    fit(tmp_path, watch, updates=20, cost_limits={"cost0": 11.0}, margin_lr=0.5)
+    margin = 0.0
+    for samples, logged in zip(watch.samples, watch.logged, strict=True):
+        excess = logged["train/cost_cost0"] - 11.0
+        margin = min(max(0.0, margin + 0.5 * excess), 11.0)
+        assert logged["train/margin_cost0"] == pytest.approx(margin, abs=1e-4)
+        assert samples.gaps[0] * samples.episode_length == pytest.approx(excess + margin, abs=1e-4)
+    margins = [row["train/margin_cost0"] for row in watch.logged]
+    assert max(margins) > 0.0
+    assert margins[-1] < max(margins)  # it shrinks where the cost is below the limit
+
+
 def test_the_logged_kl_is_the_kl_of_the_policies(tmp_path):
     class Compare(Watch):
         def on_train_batch_end(self, trainer, module, *_):
@@ -216,6 +230,7 @@ def test_a_plateau_schedule_is_refused(tmp_path):
         ("cg_tolerance", 0.9),
         ("corrections", 0),
         ("margin", 0.5),
+        ("margin_lr", 0.5),
         ("lr", 0.1),
         ("lr_schedule", "linear"),
         ("seed", 3),
