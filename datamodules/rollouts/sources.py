@@ -219,7 +219,7 @@ class GymnasiumSource(Source):
     def _reset(self, rows: Tensor) -> Tensor:
         """Begin the present episode of these rows; the observation of all."""
         seeds = [
-            int(np.random.SeedSequence((int(seed), int(episode))).generate_state(1)[0] >> 1)
+            int(np.random.SeedSequence((int(seed) % 2**63, int(episode))).generate_state(1)[0] >> 1)
             for seed, episode in zip(self.seeds, self.episode, strict=True)
         ]
         observed, _ = self.env.reset(seed=seeds, options={"reset_mask": rows.numpy()})

@@ -1,5 +1,6 @@
 """What on-policy learners under constraints share: rollouts, advantages, critics, statistics."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from .metrics import excess
 from .network import Critics, Distribution, RunningMoments
 from .samples import Samples, sample_index
 from .trust_region import Floats
+
+PROGRESS = ("return", "cost_share", "kl_share", "steps_per_second")
+"""What the progress bar shows."""
 
 
 class InfeasibleLimitError(RuntimeError):
@@ -86,6 +90,7 @@ class OnPolicy(Acting):
     # ------------------------------------------------------------------ training
     def training_step(self, batch: CollectorLike, batch_idx: int) -> None:
         """One rollout, one update of the policy, a few passes of the critics; all of it or nothing."""
+        began = time.perf_counter()
         source = self.step_generator(self.batches_so_far)
         with torch.no_grad():
             rollout = batch.collect(self._actor(batch.first, batch.total, source, deterministic=False))
@@ -96,8 +101,9 @@ class OnPolicy(Acting):
             report |= self._fit_critics(samples, targets, source)
             observed = RunningMoments.sums(rollout.observation)
             self.observation_moments.merge(self.reduce(observed))
+        report["steps_per_second"] = samples.count / (time.perf_counter() - began)
         for name, value in report.items():
-            self.log(f"train/{name}", value, prog_bar=name in ("return", "kl_share"), batch_size=1)
+            self.log(f"train/{name}", value, prog_bar=name in PROGRESS, batch_size=1)
         self._step_schedules("step")
 
     def on_train_epoch_end(self) -> None:
@@ -144,6 +150,8 @@ class OnPolicy(Acting):
         report = {"return": episode.pop("reward"), "length": length, "entropy": entropy}
         report |= {f"cost_{name}": value for name, value in episode.items()}
         report |= {f"cost_{name}/limit": limit for name, limit in self.limits.items()}
+        if self.limits:  # how much of its limit the worst cost uses
+            report["cost_share"] = max(episode[name] / (limit or 1.0) for name, limit in self.limits.items())
         if self.hparams["margin_lr"]:
             names = [self.cost_names[number] for number in self.limited]
             report |= {f"margin_{name}": value for name, value in zip(names, self.margins.tolist(), strict=True)}

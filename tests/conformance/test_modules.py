@@ -125,6 +125,10 @@ def test_predicts_for_every_item_of_the_test_split(name, tmp_path):
     assert sum(len(batch) for batch in predicted) == 6
 
 
+def without_clocks(row):
+    return {name: value for name, value in row.items() if "second" not in name}
+
+
 def test_history_is_whole_after_a_resume(name, tmp_path):
     whole = callbacks.RunHistory()
     module, data = make(name)
@@ -135,4 +139,4 @@ def test_history_is_whole_after_a_resume(name, tmp_path):
     trainer.fit(resumed, data, ckpt_path=tmp_path / "a" / "step=7.ckpt", weights_only=True)
     assert [row["epoch"] for row in resumed_history.rows] == [1, 2, 3]
     for one, other in zip(whole.rows[2:], resumed_history.rows[2:], strict=True):  # whole epochs after the resume
-        assert repr(one | {"seconds": 0}) == repr(other | {"seconds": 0})  # repr: NaN equals NaN
+        assert repr(without_clocks(one)) == repr(without_clocks(other))  # repr: NaN equals NaN

@@ -4,11 +4,14 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import Rollouts
 from datamodules.core import DataError
 from datamodules.rollouts.collector import Collector, Evaluation
 from datamodules.rollouts.sources import GymnasiumSource, SixthValue, make_source
+from lit_models import CPO
 
 
 class Walk(gymnasium.Env):
@@ -248,3 +251,41 @@ def test_choices_and_pictures_of_gymnasium_work_as_they_are():
     assert source.max_episode_steps == 500
     source.reset([0, 1])
     assert source.step(source.zeros()).reward.tolist() == [1.0, 1.0]
+
+
+class Breaks(Walk):
+    """Fails at its fifth step."""
+
+    def step(self, action):
+        if self.t == 4:
+            raise OSError("the simulator has lost its connection")
+        return super().step(action)
+
+
+gymnasium.register("test/Breaks-v0", Breaks, max_episode_steps=9)
+
+
+@pytest.mark.filterwarnings("default:.*Worker")
+@pytest.mark.filterwarnings("default:.*Raising the last exception")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_crashed_environment_ends_the_run_with_its_traceback_and_a_checkpoint(workers, tmp_path, recwarn):
+    data = Rollouts(env="test/Breaks-v0", num_envs=2, rollout_length=3, steps_per_epoch=9, val=1, num_workers=workers)
+    module = CPO(observation_size=2, action_size=1, cost_names=["cost"], hidden_size=4, critic_batch=8)
+    last = ModelCheckpoint(tmp_path, filename="last", save_on_exception=True, enable_version_counter=False)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        callbacks=[last],
+    )
+    with pytest.raises(OSError, match="lost its connection"):
+        trainer.fit(module, data)
+    if workers:
+        told = " ".join(str(warning.message) for warning in recwarn)
+        assert "lost its connection" in told
+        assert "in step" in told  # where it happened
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 1
+    assert saved["Rollouts"]["rollouts"] == 1

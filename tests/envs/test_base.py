@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 from scipy import stats
 
 from datamodules.envs import noise
@@ -96,14 +97,53 @@ def test_reset_without_a_seed_begins_the_next_episodes():
     assert not torch.equal(first, second)
 
 
-@pytest.mark.filterwarnings("ignore:.*A Box observation space")
-def test_the_scalar_environment_passes_gymnasiums_checker():
-    from gymnasium.utils.env_checker import check_env
+SIMULATORS = ("Wheelchair", "ExoskeletonLeg", "ExoskeletonArm")
 
-    env = gymnasium.make("litmotif/TabularCMDP-v0", disable_env_checker=True).unwrapped
+
+@pytest.mark.filterwarnings("ignore:.*A Box observation space")
+@pytest.mark.parametrize("name", ["TabularCMDP", *SIMULATORS])
+def test_every_scalar_environment_passes_gymnasiums_checker(name):
+    env = gymnasium.make(f"litmotif/{name}-v0", disable_env_checker=True).unwrapped
     check_env(env, skip_render_check=True)
-    _, _, _, _, info = env.step(0)
-    assert info["cost"] == info["cost0"]
+    env.reset(seed=0)
+    _, _, _, _, info = env.step(env.action_space.sample())
+    assert info["cost"] == pytest.approx(sum(info[cost] for cost in env.batch.cost_names))
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_every_simulator_gives_a_row_of_a_batch_what_it_gives_alone(name):
+    settings = {"level": 3, "impairment": "mixed", "severity": [0.2, 0.9], "max_episode_steps": 30}
+    together = gymnasium.make_vec(f"litmotif/{name}-v0", 5, "vector_entry_point", **settings).unwrapped
+    alone = gymnasium.spec(f"litmotif/{name}-v0").entry_point(**settings)  # gymnasium.make keeps the limit to itself
+    observation, _ = together.reset(seed=10)
+    scalar, _ = alone.reset(seed=13)
+    np.testing.assert_allclose(observation[3].numpy(), scalar, atol=1e-5)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(80):  # over the ends of episodes
+        action = 2.0 * torch.rand(5, len(together.action_names), generator=generator) - 1.0
+        observation, reward, terminated, truncated, _ = together.step(action)
+        scalar, earned, ended, cut, _ = alone.step(action[3].numpy())
+        if ended or cut:
+            scalar, _ = alone.reset()
+        assert (bool(terminated[3]), bool(truncated[3])) == (ended, cut)
+        assert float(reward[3]) == pytest.approx(earned, abs=1e-5)
+        np.testing.assert_allclose(observation[3].numpy(), scalar, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_every_simulator_goes_on_from_its_saved_state(name):
+    settings = {"level": 3, "impairment": "mixed", "severity": [0.2, 0.9], "max_episode_steps": 20}
+    env = gymnasium.make_vec(f"litmotif/{name}-v0", 4, "vector_entry_point", **settings).unwrapped
+    other = gymnasium.make_vec(f"litmotif/{name}-v0", 4, "vector_entry_point", **settings).unwrapped
+    env.reset(seed=0)
+    generator = torch.Generator().manual_seed(0)
+    actions = [2.0 * torch.rand(4, len(env.action_names), generator=generator) - 1.0 for _ in range(60)]
+    for action in actions[:25]:
+        observation, *_ = env.step(action)
+    assert torch.equal(other.load_state_dict(env.state_dict()), observation)
+    for action in actions[25:]:
+        one, two = env.step(action), other.step(action)
+        assert all(torch.equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
 
 
 def test_make_vec_gives_the_batch_itself():
