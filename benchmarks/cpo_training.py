@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -46,6 +47,34 @@ def run(config: str, method: str, seed: int, folder: Path, threads: int) -> None
     (folder / "run.json").write_text(json.dumps({"seconds": time.perf_counter() - start, "peak_mib": used}))
 
 
+def draw(config: str, limits: dict[str, float], rows: dict[str, list[tuple[dict, dict, Path]]], path: Path) -> None:
+    """Return, and each cost over its limit, in the course of training: mean over the seeds of each method."""
+    names = ["return", *(name for name in limits if any(results[name]["value"] > 0 for results, _, _ in rows["cpo"]))]
+    figure = Figure(figsize=(3.4 * len(names), 3.0), layout="constrained")
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), number + 1)
+        for method, runs in rows.items():
+            curves = []
+            for _, _, folder in runs:
+                history = json.loads((folder / "version_0" / "history.json").read_text())
+                kept = [(s, v) for s, v in zip(history["step"], history[f"val/{name}"], strict=True) if v is not None]
+                curves.append(np.array(kept))
+            mean = np.mean([curve[:, 1] for curve in curves], axis=0) / limits.get(name, 1.0)
+            axes.plot(curves[0][:, 0], mean, label=f"{method} ({len(curves)})", marker=".")
+        if name in limits:
+            axes.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
+            axes.set_ylim(0.0, 3.0)
+        axes.set_title(
+            name.removeprefix("cost_").replace("_", " ") + (" / limit" if name in limits else ""), fontsize=9
+        )
+        axes.set_xlabel("updates", fontsize=8)
+        axes.tick_params(labelsize=7)
+    axes.legend(fontsize=7, title="method (seeds)", title_fontsize=7)
+    figure.suptitle(f"cpo/{config}, validation episodes", fontsize=10)
+    path.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path / f"cpo_{config}.png", dpi=110)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,6 +83,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", type=Path, default=Path("runs/cpo_training"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plots", type=Path, help="folder for cpo_CONFIG.png")
     args = parser.parse_args()
     console = Console(width=200)
     for config in args.configs:
@@ -69,6 +99,8 @@ def main() -> None:
                 limits |= {name: row["limit"] for name, row in results.items() if "limit" in row}
                 console.print(f"{config} {method} seed {seed}: return {results['return']['value']:.2f}")
         show(console, config, limits, rows)
+        if args.plots is not None:
+            draw(config, limits, rows, args.plots)
 
 
 def used_radius(folders: list[Path]) -> str:

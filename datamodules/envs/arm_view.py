@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+    from .exoskeleton_arm import ExoskeletonArm
+
 Array = NDArray[np.float64]
 
 _TRAIL = 400  # pictures
@@ -49,14 +51,15 @@ class ArmView:
     """Draws pictures of one arm and remembers where its hand was.
 
     Args:
-        window: show a window instead of returning pixels.
+        mode: ``rgb_array``, or ``human`` for a window.
     """
 
-    def __init__(self, window: bool) -> None:
+    def __init__(self, mode: str) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self.window, self.trail = window, deque[Array](maxlen=_TRAIL)
+        window = self.window = mode == "human"
+        self.trail = deque[Array](maxlen=_TRAIL)
         self._step = -1
         if window:
             from matplotlib import pyplot
@@ -120,8 +123,9 @@ class ArmView:
         self.human = axes.barh(places + 0.17, np.zeros(len(_SHORT)), 0.3, color=_SKIN)
         self.labels = [axes.text(-1.02, i - 0.36, name, fontsize=7, va="center") for i, name in enumerate(_SHORT)]
 
-    def draw(self, picture: Picture) -> NDArray[np.uint8] | None:
+    def show(self, env: "ExoskeletonArm") -> NDArray[np.uint8] | None:
         """One picture (480, 800, 3), or None where a window shows it."""
+        picture = env.picture()
         if picture.step <= self._step:  # another episode
             self.trail.clear()
         self._step = picture.step

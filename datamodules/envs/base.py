@@ -2,16 +2,21 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import noise
+
+LEVELS = 5
+Picture = NDArray[np.uint8]
+"""(H, W, 3)."""
 
 State = dict[str, Tensor]
 """All that an episode remembers; the last axis of each tensor counts the episodes."""
@@ -46,6 +51,16 @@ def put(state: State, rows: Tensor, fresh: State) -> None:
         state[name][..., rows] = value
 
 
+class View(Protocol):
+    """Draws row 0 of an environment."""
+
+    def show(self, env: Any) -> Picture | None:
+        """The picture; None where a window shows it."""
+
+    def close(self) -> None:
+        """Let go of the window."""
+
+
 class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     """N simulators that share their arithmetic; tensors in, tensors out.
 
@@ -63,6 +78,9 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         device: where the tensors live.
         render_mode: ``rgb_array`` or ``human``; row 0 is drawn.
         level: of difficulty, 0 to 4.
+
+    Raises:
+        ValueError: a level or a render mode that there is not.
     """
 
     levels: Tensor
@@ -88,7 +106,12 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         render_mode: str | None = None,
         level: int = 0,
     ) -> None:
+        if not 0 <= level < LEVELS:
+            raise ValueError(f"level: {level} must be one of 0 to {LEVELS - 1}.")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode: {render_mode!r} is not known; use rgb_array, human or null.")
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
+        self._view: View | None = None
         self.levels = torch.full((num_envs,), level, dtype=torch.int64, device=device)
         self.device, self.render_mode = torch.device(device), render_mode
         self.single_observation_space: spaces.Box = spaces.Box(
@@ -122,6 +145,10 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     @abstractmethod
     def observe(self, state: State) -> Tensor:
         """(n, D) float32, about unit scale, in the order of ``observation_names``."""
+
+    def make_view(self, mode: str) -> View | None:
+        """What draws the environment, in ``rgb_array`` or a window; None where there is nothing to see."""
+        return None
 
     # ------------------------------------------------------------------ Gymnasium
     def reset(
@@ -168,6 +195,19 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
             put(self.state, rows, fresh)
             observation[rows] = self.observe(fresh)
         return observation, outcome.reward, outcome.terminated, truncated, info
+
+    def render(self) -> Picture | None:  # type: ignore[override]
+        """A picture of row 0; None where a window shows it, or nothing is to be drawn."""
+        if self.render_mode is None:
+            return None
+        self._view = self._view or self.make_view(self.render_mode)
+        return None if self._view is None else self._view.show(self)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Let go of the window."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
 
     # ------------------------------------------------------------------ a run that goes on later
     def state_dict(self) -> dict[str, Any]:

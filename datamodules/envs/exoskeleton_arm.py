@@ -11,7 +11,7 @@ Randomness: counter = 16 * elapsed + stream; streams 0 the body, 1 and 2 the tas
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -21,10 +21,12 @@ from torch import Tensor
 from . import noise
 from .arm_body import JOINTS, ArmBody
 from .arm_tasks import TASKS
-from .arm_view import ArmView, Picture
 from .base import BatchedEnv, Outcome, State, take
 from .human import IMPAIRMENTS, Human
 from .shared_control import blend
+
+if TYPE_CHECKING:
+    from .arm_view import ArmView, Picture
 
 DT = 0.01  # s
 SUPPORT = 0.8  # share of the load that the device carries
@@ -108,8 +110,6 @@ class ExoskeletonArm(BatchedEnv):
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
-        if not 0 <= level < len(LEVELS):
-            raise ValueError(f"level: {level} must be one of 0 to {len(LEVELS) - 1}.")
         if task not in TASKS:
             raise ValueError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
         self.action_names = (*JOINTS, "authority")
@@ -127,7 +127,6 @@ class ExoskeletonArm(BatchedEnv):
         gains = (HUMAN_STIFFNESS, HUMAN_DAMPING, HUMAN_LEARNING, HUMAN_INERTIA)
         table = torch.tensor(gains, device=self.device).unsqueeze(2)
         self.stiffness, self.damping, self.learning, self.inertia = table.unbind()
-        self.view: ArmView | None = None
 
     # ------------------------------------------------------------------ the simulator
     def begin(self, key: Tensor, rows: Tensor) -> State:
@@ -284,12 +283,16 @@ class ExoskeletonArm(BatchedEnv):
         share = (torque / (0.9 * self.body.torque_limit)).clamp(-1.0, 1.0)
         return torch.cat((share, torch.full_like(share[:1], 0.8)))
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """A picture of row 0: (480, 800, 3) uint8, or None where a window shows it or nothing is drawn."""
-        if self.render_mode is None:
-            return None
-        if self.view is None:
-            self.view = ArmView(self.render_mode == "human")
+    def make_view(self, mode: str) -> "ArmView":
+        """See ``arm_view.py``."""
+        from .arm_view import ArmView
+
+        return ArmView(mode)
+
+    def picture(self) -> "Picture":
+        """What a picture of row 0 shows."""
+        from .arm_view import Picture
+
         row = take(self.state, torch.zeros(1, dtype=torch.int64, device=self.device))
         body, angle, time = self.body, row["motion"][:7], row["elapsed"] * DT
         pose = body.chain.pose(body.links(row["links"]), angle)
@@ -305,22 +308,14 @@ class ExoskeletonArm(BatchedEnv):
         def plain(value: Tensor) -> NDArray[np.float64]:
             return value.cpu().double().numpy()
 
-        return self.view.draw(
-            Picture(
-                points=plain(points),
-                target=plain(target[:, 0] * row["traits"][0]),
-                path=plain(row["traits"][0] * self.task.path()),
-                tolerance=TOLERANCE,
-                room=plain(room[:, 0]),
-                motor=plain((motor / body.torque_limit)[:, 0]),
-                human=plain(command[:, 0]),
-                step=int(row["elapsed"]),
-                caption=told,
-            )
+        return Picture(
+            points=plain(points),
+            target=plain(target[:, 0] * row["traits"][0]),
+            path=plain(row["traits"][0] * self.task.path()),
+            tolerance=TOLERANCE,
+            room=plain(room[:, 0]),
+            motor=plain((motor / body.torque_limit)[:, 0]),
+            human=plain(command[:, 0]),
+            step=int(row["elapsed"]),
+            caption=told,
         )
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Let go of the window."""
-        if self.view is not None:
-            self.view.close()
-            self.view = None

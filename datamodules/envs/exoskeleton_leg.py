@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 from torch import Tensor
 
 from . import noise
@@ -105,8 +104,6 @@ class ExoskeletonLeg(BatchedEnv):
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
-        if not 0 <= level < len(LEVELS):
-            raise ValueError(f"level: {level} must be one of 0 to {len(LEVELS) - 1}.")
         self.legs, self.projection = 1 + bilateral, projection
         sides = ("left_", "right_") if bilateral else ("",)
         joints = [side + joint for joint in ("hip", "knee") for side in sides]
@@ -121,7 +118,6 @@ class ExoskeletonLeg(BatchedEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.human = Human(2 * self.legs, DT, impairment, severity, sides=[-1, 1, -1, 1] if bilateral else [0, 0])
         self.gait = Gait(self.device)
-        self._view: LegView | None = None
 
         self.robot = LegRobot(self.legs, DT, SUBSTEPS, self.device)
         self.muscle = torch.tensor(MUSCLE, device=self.device).repeat_interleave(self.legs).unsqueeze(1)  # (J, 1)
@@ -284,16 +280,8 @@ class ExoskeletonLeg(BatchedEnv):
         share = (torque / PEAK_TORQUE).clamp(-1.0, 1.0)
         return torch.cat((share, torch.ones_like(share[:1])))
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """A picture of row 0: (H, W, 3) uint8 in ``rgb_array``; None where a window shows it."""
-        if self.render_mode is None:
-            return None
+    def make_view(self, mode: str) -> "LegView":
+        """See ``leg_view.py``."""
         from .leg_view import LegView
 
-        self._view = self._view or LegView(self.render_mode)
-        return self._view.show(self)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Let go of the window."""
-        if self._view is not None:
-            self._view.close()
+        return LegView(mode)

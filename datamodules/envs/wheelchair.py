@@ -10,9 +10,7 @@ Randomness: counter = 16 * elapsed + stream; stream 0 what an episode is, 1 the 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from . import drive, lidar, noise, people, planner, rooms, steering
@@ -108,16 +106,12 @@ class Wheelchair(BatchedEnv):
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
-        if not 0 <= level < len(rooms.OBSTACLES):
-            raise ValueError(f"level: {level} must be 0-{len(rooms.OBSTACLES) - 1}.")
         if not 0.05 <= goal_tolerance <= 1.0:
             raise ValueError(f"goal_tolerance: {goal_tolerance} m must be in [0.05, 1].")
         if not 0.0 <= override_budget < 1.0:
             raise ValueError(f"override_budget: {override_budget} must be in [0, 1).")
         if rooms_per_level < 1:
             raise ValueError(f"rooms_per_level: {rooms_per_level} must be at least 1.")
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode: '{render_mode}' is not known; use rgb_array, human or None.")
         super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
         self.projection, self.goal_tolerance, self.override_budget = projection, goal_tolerance, override_budget
         # one hand holds the joystick: hemiplegia weakens both of its axes
@@ -126,7 +120,6 @@ class Wheelchair(BatchedEnv):
         self._table = torch.tensor(tuple(LEVELS.values()), device=self.device)  # (5, levels)
         self._rays = lidar.directions(self.device)
         self._radii = torch.full((max(rooms.PEOPLE), 1), rooms.PERSON, device=self.device)
-        self._view: View | None = None
 
     # ------------------------------------------------------------------ an episode
     def begin(self, key: Tensor, rows: Tensor) -> State:
@@ -304,17 +297,8 @@ class Wheelchair(BatchedEnv):
         """The action (3, n) of a sensible hand-written robot, see ``steering.scripted``."""
         return steering.scripted(state, self._rays)
 
-    # ------------------------------------------------------------------ pictures
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """A picture of row 0: (H, W, 3) uint8 in ``rgb_array``; None where a window shows it."""
-        if self.render_mode is None:
-            return None
+    def make_view(self, mode: str) -> "View":
+        """See ``wheelchair_view.py``."""
         from .wheelchair_view import View
 
-        self._view = self._view or View(self.render_mode)
-        return self._view.show(self)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window."""
-        if self._view is not None:
-            self._view.close()
+        return View(mode)
