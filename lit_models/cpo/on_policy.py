@@ -19,6 +19,9 @@ from .network import Critics, Distribution, RunningMoments
 from .samples import Samples, sample_index
 from .trust_region import Floats
 
+MOST_MARGIN = 0.25
+"""The largest learned margin, as a share of the limit: a limit that is far away at first must not wind it up."""
+
 PROGRESS = ("return", "cost_share", "kl_share", "steps_per_second")
 """What the progress bar shows."""
 
@@ -195,7 +198,7 @@ class OnPolicy(Acting):
         limits = np.array([self.limits[name] for name in names], dtype=np.float64)
         excess = np.array([episode[name] for name in names], dtype=np.float64) - (1.0 - self.hparams["margin"]) * limits
         learned = self.margins.cpu().numpy() + self.hparams["margin_lr"] * excess
-        self.margins.copy_(torch.as_tensor(np.clip(learned, 0.0, limits)))  # never more than a whole limit
+        self.margins.copy_(torch.as_tensor(np.clip(learned, 0.0, MOST_MARGIN * limits)))
         return np.asarray(excess + self.margins.cpu().numpy(), dtype=np.float64)
 
     def _watch(self, episode: dict[str, float]) -> None:

@@ -83,7 +83,7 @@ def test_the_learned_margin_follows_the_excess_and_is_never_negative(tmp_path):
     margin = 0.0
     for samples, logged in zip(watch.samples, watch.logged, strict=True):
         excess = logged["train/cost_cost0"] - 11.0
-        margin = min(max(0.0, margin + 0.5 * excess), 11.0)
+        margin = min(max(0.0, margin + 0.5 * excess), 11.0 / 4)
         assert logged["train/margin_cost0"] == pytest.approx(margin, abs=1e-4)
         assert samples.gaps[0] * samples.episode_length == pytest.approx(excess + margin, abs=1e-4)
     margins = [row["train/margin_cost0"] for row in watch.logged]
