@@ -106,9 +106,10 @@ class _Problem:
 
     def _whole(self, step: Step) -> Step:
         """The step with an entry for every constraint."""
-        costs, nus, unusable = np.zeros((2, len(self.gaps))), np.zeros(len(self.gaps)), np.zeros(len(self.gaps), bool)
-        costs[0, self.known], nus[self.known], unusable[self.known] = step.along_costs, step.multipliers, step.unusable
-        return Step(step.along_reward, costs[0], step.case, nus, unusable)
+        costs, multipliers, unusable = (np.zeros(len(self.gaps), dtype) for dtype in (float, float, bool))
+        for whole, part in ((costs, step.along_costs), (multipliers, step.multipliers), (unusable, step.unusable)):
+            whole[self.known] = part
+        return Step(step.along_reward, costs, step.case, multipliers, unusable)
 
 
 @dataclass(frozen=True)
