@@ -15,6 +15,8 @@ from .files import write_atomically
 
 Results = dict[str, dict[str, float]]
 BOUNDS = ("low", "high")
+MOST_COLUMNS = 8
+"""More metrics than that stand below one another."""
 
 
 class ResultsTable(Callback):
@@ -25,8 +27,8 @@ class ResultsTable(Callback):
 
     Args:
         title: above the table.
-        columns: metrics to show as columns, in this order; None shows those that have a baseline or an interval, and
-            the others under the table.
+        columns: metrics to show, in this order; None shows those that have a baseline or an interval, and the others
+            under the table. More than 8 stand below one another.
         digits: decimals.
         percent: metrics shown in per cent.
     """
@@ -68,16 +70,23 @@ class ResultsTable(Callback):
                 rank_zero_warn(f"ResultsTable cannot write {path}: {error}")
 
     def table(self, results: Results, title: str) -> Table:
-        """Rows: the model, then its baselines. Columns: the metrics."""
+        """Rows: the model, then its baselines. Columns: the metrics; the other way round where these are many."""
         shown = self._shown(results)
         rows = dict.fromkeys(["value", *(row for name in shown for row in results[name] if row not in BOUNDS)])
+        names = ["model" if row == "value" else row for row in rows]
+        cells = [[self._cell(results[name], row, name in self.percent) for name in shown] for row in rows]
         table = Table(title=title, caption=self._others(results, shown), caption_justify="left")
         table.add_column("")
+        if len(shown) > MOST_COLUMNS:
+            for name in names:
+                table.add_column(name, justify="right", style="bold" if name == "model" else None)
+            for name, of_name in zip(shown, zip(*cells, strict=True), strict=True):
+                table.add_row(self._label(name), *of_name)
+            return table
         for name in shown:
             table.add_column(self._label(name), justify="right")
-        for row in rows:
-            cells = [self._cell(results[name], row, name in self.percent) for name in shown]
-            table.add_row("model" if row == "value" else row, *cells, style="bold" if row == "value" else None)
+        for name, of_row in zip(names, cells, strict=True):
+            table.add_row(name, *of_row, style="bold" if name == "model" else None)
         return table
 
     def _shown(self, results: Results) -> list[str]:
@@ -103,10 +112,17 @@ class ResultsTable(Callback):
         if math.isnan(values.get(row, math.nan)):
             return "—"
         factor, digits = (100.0, max(0, self.digits - 2)) if percent else (1.0, self.digits)
-        text = f"{factor * values[row]:.{digits}f}"
+        text = _number(factor * values[row], digits)
         if row == "value" and all(math.isfinite(values.get(bound, math.nan)) for bound in BOUNDS):
-            text += " [" + ", ".join(f"{factor * values[bound]:.{digits}f}" for bound in BOUNDS) + "]"
+            text += " [" + ", ".join(_number(factor * values[bound], digits) for bound in BOUNDS) + "]"
         return text
+
+
+def _number(value: float, digits: int) -> str:
+    """Fixed decimals, unless they would hide that a number is not 0, or run on."""
+    if value and not 10**-digits / 2 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:.{digits}f}"
 
 
 def collect(metrics: dict[str, float], split: str) -> Results:

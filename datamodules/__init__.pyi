@@ -1,5 +1,6 @@
 from .minigrid.datamodule import MiniGridPlans as MiniGridPlans
 from .rollouts.datamodule import Rollouts as Rollouts
+from .trajectories.datamodule import Trajectories as Trajectories
 
 __version__: str
 __all__: list[str]

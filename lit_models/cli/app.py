@@ -25,6 +25,7 @@ from .whole_files import WholeFiles
 
 LINKS = (
     *("horizon", "view_size", "words"),
+    *("layout", "history"),
     *("observation_size", "action_size", "action_kind", "cost_names"),
 )
 """What a datamodule knows and a module must be built with; linked where both have it."""

@@ -40,6 +40,31 @@ _FEW_ROLLOUTS = {"num_envs": 4, "rollout_length": 4, "val": 4, "test": 4, "eval_
 
 REGISTRY: dict[str, Entry] = {
     "CPO": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
+    "StateActionDDPM": Entry(
+        data="Trajectories",
+        tiny={"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_train_timesteps": 5},
+        tiny_data={
+            "episodes": 8,
+            "episode_seconds": 3.0,
+            "history": 2,
+            "horizon": 6,
+            "val": 0.25,
+            "test": 0.25,
+            "tasks": ["joystick"],
+            "task_episodes": 2,
+            "batch_size": 4,
+            "steps_per_epoch": 5,
+            "eval_stride": 9,
+        },
+        few={
+            "episodes": 8,
+            "episode_seconds": 6.0,
+            "val": 0.25,
+            "test": 0.25,
+            "tasks": [],
+            "batch_size": 4,
+        },
+    ),
     "PPOLagrangian": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
     "MDLMDiT": Entry(
         data="MiniGridPlans",

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from ..core.intervals import rate
 from .batch import EpisodesLike
 
 
@@ -104,7 +105,5 @@ def _mean(name: str, values: "np.ndarray[Any, np.dtype[np.float64]]") -> dict[st
 
 
 def _rate(name: str, hits: Tensor) -> dict[str, Tensor]:
-    count, total = int(hits.sum()), hits.numel()
-    interval = binomtest(count, total).proportion_ci(0.95, method="wilson")
-    rows = {name: count / total, f"{name}/low": float(interval.low), f"{name}/high": float(interval.high)}
-    return {key: torch.tensor(value, dtype=torch.float32) for key, value in rows.items()}
+    found = rate(name, int(hits.sum()), hits.numel())
+    return {key: torch.tensor(value, dtype=torch.float32) for key, value in found.items()}

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics import Metric
 
+from ..core.intervals import rate
 from .network import NUM_ACTIONS
 
 Policy = Callable[[Any], Tensor]
@@ -125,11 +125,8 @@ class PlanSuccess(Metric):
         solved, episodes = int(self.solved), int(self.episodes)
         if episodes == 0:
             return {}
-        interval = binomtest(solved, episodes).proportion_ci(0.95, method="wilson")
-        return {
-            "success": torch.tensor(solved / episodes),
-            "success/low": torch.tensor(float(interval.low)),
-            "success/high": torch.tensor(float(interval.high)),
+        success = {name: torch.tensor(value) for name, value in rate("success", solved, episodes).items()}
+        return success | {
             "excess_steps": (self.excess / self.compared).float(),
             "return": (self.total_return / episodes).float(),
         }

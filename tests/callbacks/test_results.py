@@ -69,6 +69,21 @@ def test_flags_change_the_table(tmp_path, capsys):
     assert around == ["Mine"]
 
 
+def test_many_metrics_stand_below_one_another(tmp_path, capsys):
+    many = {f"error_{number}": float(number) for number in range(9)} | {"tiny": 2e-5, "huge": 3e7}
+
+    class Many(Line):
+        def test_step(self, batch, batch_idx):
+            self.log_dict({f"test/{name}{row}": value for name, value in many.items() for row in ("", "/noise")})
+
+    make_trainer(tmp_path, ResultsTable()).test(Many(), verbose=False)
+    rows, _ = cells(capsys.readouterr().out)
+    assert rows[""] == ["model", "noise"]
+    assert rows["error 8"] == ["8.000", "8.000"]
+    assert rows["tiny"] == ["2.0e-05", "2.0e-05"]
+    assert rows["huge"] == ["3.0e+07", "3.0e+07"]
+
+
 def test_a_column_that_was_not_logged_is_named(tmp_path, capsys):
     with pytest.warns(UserWarning, match=r"\['sucess'\] were not logged"):
         judge(tmp_path, ResultsTable(columns=["sucess", "nelbo"]))

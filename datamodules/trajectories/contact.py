@@ -1,0 +1,41 @@
+"""Where a robot touches the ground: points under its feet, by forward kinematics from the columns of a state."""
+
+import torch
+from torch import Tensor
+
+from ..core import DataError
+from .kinematics import KinematicTree
+from .recording import Layout
+from .rotations import from_rotation_vector, rotate
+
+G1_SOLES = dict.fromkeys(("left_ankle_roll_link", "right_ankle_roll_link"), ((-0.05, 0.0, -0.035), (0.12, 0.0, -0.035)))
+"""Heel and toe of the G1's feet in the frame of the foot, m: its collision spheres (radius 5 mm) in Unitree's model."""
+
+
+def soles(states: Tensor, layout: Layout, tree: KinematicTree) -> Tensor:
+    """Heels and toes in the character frame.
+
+    Args:
+        states: (..., S) with ``root_pos``, ``root_rot`` and ``joint_pos``.
+        layout: of the columns.
+        tree: the G1.
+
+    Returns:
+        (..., 4, 3) m.
+
+    Raises:
+        DataError: the robot has no such feet.
+    """
+    missing = sorted(set(G1_SOLES) - set(tree.bodies))
+    if missing:
+        raise DataError(f"robot without {', '.join(missing)}: its soles are unknown.")
+    columns, start = {}, 0
+    for part in layout["state"]:
+        columns[part["name"]] = states[..., start : start + part["size"]]
+        start += part["size"]
+    quat = from_rotation_vector(columns["root_rot"])
+    pos, turn = tree.forward(columns["root_pos"], quat, columns["joint_pos"])
+    points = torch.tensor(list(G1_SOLES.values())).to(states)  # (2, 2, 3)
+    rows = tree.rows(list(G1_SOLES))
+    feet, turn = pos[..., rows, None, :], turn[..., rows, None, :]
+    return (feet + rotate(turn, points)).flatten(-3, -2)

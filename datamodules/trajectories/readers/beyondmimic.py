@@ -1,0 +1,128 @@
+"""BeyondMimic npz: joints and the poses of all bodies, by row; the file does not name them.
+
+PhysX lists bodies and joints breadth first, MuJoCo depth first, and nothing in the file says which. So each order that
+the robot can have is tried: forward kinematics of the joints must meet the stored body positions.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...core import DataError
+from ..kinematics import KinematicTree, g1
+from ..recording import Recording
+from .checks import floats, need, npz_arrays, one_fps, quaternions
+
+KEYS = ("joint_pos", "body_pos_w", "body_quat_w")
+TOLERANCE = 5e-3
+"""m, between a stored body and the kinematics."""
+_CHECKED = 64
+"""Frames, evenly spread."""
+
+
+def read(
+    path: str | Path,
+    name: str | None = None,
+    fps: float | None = None,
+    joints: Sequence[str] | None = None,
+    bodies: Sequence[str] | None = None,
+    tree: KinematicTree | None = None,
+) -> list[Recording]:
+    """One clip. Velocities in the file are not used: simulators differ in the point whose velocity they store.
+
+    Args:
+        path: the file.
+        name: of the recording; None takes the file's.
+        fps: only for a file without it.
+        joints: order of the columns of ``joint_pos``; None finds it.
+        bodies: order of the bodies, the root among them; None finds it. Bodies that the robot lacks (sensors, logos)
+            may be among them.
+        tree: the robot; None: the G1.
+
+    Returns:
+        One recording, its joints in the order of the tree.
+
+    Raises:
+        DataError: a key is missing, numbers are no good, or the bodies lie further than 5 mm from where the joints put
+            them: a wrong order, a wrong robot, or quaternions x y z w.
+    """
+    path, tree = Path(path), tree or g1()
+    arrays = npz_arrays(path)
+    need(path, arrays, KEYS)
+    joint_pos = floats(path, "joint_pos", arrays["joint_pos"], len(tree.joints))
+    count = arrays["body_pos_w"].shape[1] if arrays["body_pos_w"].ndim == 3 else 0
+    if count != len(bodies or tree.bodies):
+        raise DataError(f"{path}: {count} bodies, {len(bodies or tree.bodies)} are named. Name each: bodies=[...].")
+    pos = floats(path, "body_pos_w", arrays["body_pos_w"], (count, 3))
+    quat = quaternions(path, "body_quat_w", floats(path, "body_quat_w", arrays["body_quat_w"], (count, 4)))
+    if not len(joint_pos) == len(pos) == len(quat):
+        raise DataError(f"{path}: {', '.join(KEYS)} have {len(joint_pos)}, {len(pos)}, {len(quat)} rows.")
+    joint_names, body_names = _orders(path, tree, joint_pos, pos, quat, joints, bodies)
+    root = body_names.index(tree.bodies[0])
+    return [
+        Recording(
+            name=name or path.stem,
+            fps=one_fps(path, arrays.get("fps"), fps),
+            source=str(path),
+            root_pos=pos[:, root],
+            root_quat=quat[:, root],
+            joint_pos=joint_pos[:, [joint_names.index(joint) for joint in tree.joints]],
+            joints=tree.joints,
+            limits=tree.limits,
+        )
+    ]
+
+
+def _orders(
+    path: Path,
+    tree: KinematicTree,
+    joint_pos: Tensor,
+    pos: Tensor,
+    quat: Tensor,
+    joints: Sequence[str] | None,
+    bodies: Sequence[str] | None,
+) -> tuple[list[str], list[str]]:
+    """Joint and body names in the file's order: the ones that forward kinematics confirms."""
+    breadth_bodies, breadth_joints = tree.breadth_first()
+    body_orders = [list(bodies)] if bodies else [list(tree.bodies), breadth_bodies]
+    joint_orders = [list(joints)] if joints else [list(tree.joints), breadth_joints]
+    for names in body_orders:
+        tree.rows([name for name in names if name in tree.bodies] or names)  # at least one is of this robot
+        if tree.bodies[0] not in names:
+            raise DataError(f"{path}: bodies={names}: the root {tree.bodies[0]} must be among them.")
+    for names in joint_orders:
+        if sorted(tree.rows(names, "joints")) != list(range(len(tree.joints))):
+            raise DataError(f"{path}: joints={names}: name each of the {len(tree.joints)} joints once.")
+    frames = torch.linspace(0, len(pos) - 1, min(_CHECKED, len(pos))).long()
+    parts = joint_pos[frames], pos[frames], quat[frames]
+    candidates = list(product(joint_orders, body_orders))
+    errors = [_error(tree, *parts, *candidate) for candidate in candidates]
+    fitting = [candidate for candidate, error in zip(candidates, errors, strict=True) if error <= TOLERANCE]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DataError(
+            f"{path}: the motion is too still to tell the order of joints. Give joints=[...], bodies=[...]."
+        )
+    rolled = parts[0], parts[1], parts[2][..., [3, 0, 1, 2]]
+    if min(_error(tree, *rolled, *candidate) for candidate in candidates) <= TOLERANCE:
+        raise DataError(f"{path}: body_quat_w is x y z w, the format has w x y z. Reorder its columns.")
+    raise DataError(
+        f"{path}: no known order of joints and bodies puts body_pos_w where joint_pos says: the best is off by "
+        f"{1000 * min(errors):.0f} mm, {1000 * TOLERANCE:.0f} mm may be. Give joints=[...] and bodies=[...], or tree."
+    )
+
+
+def _error(
+    tree: KinematicTree, joint_pos: Tensor, pos: Tensor, quat: Tensor, joints: list[str], bodies: list[str]
+) -> float:
+    """The largest distance in m between a stored body and where the joints put it."""
+    known = [row for row, name in enumerate(bodies) if name in tree.bodies]
+    root = bodies.index(tree.bodies[0])
+    angles = joint_pos[:, [joints.index(joint) for joint in tree.joints]]
+    placed, _ = tree.forward(pos[:, root], quat[:, root], angles)
+    placed = placed[:, tree.rows([bodies[row] for row in known])]
+    return float(torch.linalg.vector_norm(placed - pos[:, known], dim=-1).max())

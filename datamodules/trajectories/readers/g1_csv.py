@@ -1,0 +1,113 @@
+"""Unitree G1 csv: no header, root x y z (m), quaternion x y z w, 29 joint angles (rad); no rate is written in it."""
+
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from ...core import DataError
+from ..kinematics import g1
+from ..recording import Recording
+from ..rotations import rotate
+from .checks import floats, one_fps, quaternions
+
+COLUMNS = 36
+Order = Literal["xyzw", "wxyz"]
+_UPRIGHT, _APART = 0.8, 0.3  # of the height of the up axis, mean over the clip: 1 is upright, -1 upside down
+_NUMBER = re.compile(r"[-+.\deE]+|[-+]?(nan|inf)", re.IGNORECASE)
+
+
+def read(
+    path: str | Path,
+    name: str | None = None,
+    fps: float | None = None,
+    joints: Sequence[str] | None = None,
+    quaternion: Order | None = None,
+) -> list[Recording]:
+    """One clip.
+
+    Args:
+        path: the file.
+        name: of the recording; None takes the file's.
+        fps: steps a second; None looks for ``clips.<file>.fps`` in a ``manifest.json`` beside the file or one up.
+        joints: order of the joint columns; None: that of the format.
+        quaternion: order of columns 3 to 6; None: x y z w as the format has it, but refused where the robot
+            stands only in the other order. (Facing about -x it stands in both: then nothing tells.)
+
+    Raises:
+        DataError: no rate, another number of columns, text, NaN, no unit quaternion, another order, unknown joints.
+    """
+    path, tree = Path(path), g1()
+    rows = _rows(path)
+    values = floats(path, "csv", rows, COLUMNS)
+    root_quat = _wxyz(path, values[:, 3:7], quaternion)
+    names = tuple(joints or tree.joints)
+    order = tree.rows(names, "joints")
+    if sorted(order) != list(range(len(tree.joints))):
+        raise DataError(f"{path}: joints={list(names)}: name each of the {len(tree.joints)} joints once.")
+    return [
+        Recording(
+            name=name or path.stem,
+            fps=one_fps(path, _manifest_fps(path) if fps is None else None, fps),
+            source=str(path),
+            root_pos=values[:, :3],
+            root_quat=root_quat,
+            joint_pos=values[:, 7:],
+            joints=names,
+            limits=tree.limits[order],
+        )
+    ]
+
+
+def looks_like(line: str) -> bool:
+    """Whether a file that begins with ``line`` means to be of this format: as many columns, or numbers only."""
+    fields = line.split(",")
+    return len(fields) == COLUMNS or all(_NUMBER.fullmatch(field.strip()) for field in fields)
+
+
+def _rows(path: Path) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    """The table (T, 36)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty file is an error below
+        try:
+            rows = np.loadtxt(path, delimiter=",", ndmin=2)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: not {COLUMNS} numbers in each line, without a header: {error}") from error
+    if not rows.size:
+        raise DataError(f"{path}: the file is empty.")
+    if rows.shape[1] != COLUMNS:
+        raise DataError(
+            f"{path}: {rows.shape[1]} columns, a G1 csv has {COLUMNS}: root x y z, quaternion x y z w, 29 joints."
+        )
+    return rows
+
+
+def _wxyz(path: Path, columns: Tensor, order: Order | None) -> Tensor:
+    """Quaternions w x y z of columns in ``order``."""
+    columns = quaternions(path, "root quaternion (columns 3 to 6)", columns)
+    moved = columns[:, [3, 0, 1, 2]]
+    if order is None:
+        up = columns.new_tensor([0.0, 0.0, 1.0])
+        declared, other = (float(rotate(quat, up)[:, 2].mean()) for quat in (moved, columns))
+        if other > max(_UPRIGHT, declared + _APART):
+            raise DataError(
+                f"{path}: read as w x y z the robot stands (its up axis points {other:.2f} up on average), as x y z w, "
+                f"which the format has, it does not ({declared:.2f}). Give quaternion=wxyz, or xyzw if that is right."
+            )
+    return columns if order == "wxyz" else moved
+
+
+def _manifest_fps(path: Path) -> object:
+    for folder in path.resolve().parents[:2]:
+        manifest = folder / "manifest.json"
+        if manifest.is_file():
+            try:
+                return json.loads(manifest.read_text())["clips"][path.stem]["fps"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{manifest}: no clips.{path.stem}.fps ({error}). Add it, or give fps=...") from error
+    return None

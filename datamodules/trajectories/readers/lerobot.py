@@ -1,0 +1,105 @@
+"""LeRobot datasets: ``meta/info.json`` and parquet tables of observation.state and action, versions 2.1 and 3.0."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core import DataError
+from ..recording import Recording, Slice
+from .checks import floats, need, one_fps, optional
+
+INFO = Path("meta") / "info.json"
+STATE, ACTION, EPISODE, FRAME = "observation.state", "action", "episode_index", "frame_index"
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+
+
+def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
+    """All episodes of a dataset; pictures are not read.
+
+    Args:
+        path: the dataset's folder.
+        name: of the dataset; episode k is ``name/k``. None takes the folder's.
+        fps: only for an info.json that does not say.
+
+    Raises:
+        ModuleNotFoundError: pyarrow is not installed.
+        DataError: another version, no tables, a missing column, numbers that are no good, or frames out of order.
+    """
+    path = Path(path)
+    info = _info(path)
+    rate = one_fps(path / INFO, info.get("fps"), fps)
+    files = sorted((path / "data").rglob("*.parquet"))
+    if not files:
+        raise DataError(f"{path / 'data'}: no parquet file. Copy the dataset's data folder whole.")
+    episodes: dict[int, list[tuple[Path, dict[str, Tensor]]]] = {}
+    for file in files:  # an episode may go on in the next file
+        columns = _columns(file)
+        index = columns[EPISODE].long()
+        for episode in sorted(set(index.tolist())):
+            part = {key: value[index == episode] for key, value in columns.items()}
+            episodes.setdefault(episode, []).append((file, part))
+    return [
+        _episode(f"{name or path.name}/{episode}", rate, parts, episode) for episode, parts in sorted(episodes.items())
+    ]
+
+
+def _info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((path / INFO).read_text())
+        version = info["codebase_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path / INFO}: no readable description of a LeRobot dataset ({error!r}).") from error
+    if version not in VERSIONS:
+        raise DataError(f"{path / INFO}: codebase_version={version}: {', '.join(VERSIONS)} can be read.")
+    return dict(info)
+
+
+def _columns(file: Path) -> dict[str, Tensor]:
+    """The four columns that matter: (N, S), (N, A), (N,), (N,)."""
+    arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
+    try:
+        table = parquet.ParquetFile(file)
+        need(file, table.schema_arrow.names, (STATE, ACTION, EPISODE, FRAME), "column")
+        table = table.read(columns=[STATE, ACTION, EPISODE, FRAME])
+    except (OSError, arrow.ArrowException) as error:
+        raise DataError(f"{file}: no readable parquet file ({error}). It may be cut off: copy it again.") from error
+    return {key: _column(file, key, table[key].combine_chunks()) for key in table.column_names}
+
+
+def _column(file: Path, key: str, column: Any) -> Tensor:
+    """One column of numbers (N,), or of lists of numbers (N, D)."""
+    lists = hasattr(column, "values")
+    flat = (column.flatten() if lists else column).to_numpy(zero_copy_only=False)
+    if not len(column) or column.null_count or len(flat) % len(column):
+        raise DataError(f"{file}: {key}: at least 1 row, and the same number of values in each.")
+    if key in (EPISODE, FRAME):
+        return floats(file, key, flat, ())
+    return floats(file, key, flat.reshape(len(column), -1))
+
+
+def _episode(name: str, fps: float, parts: list[tuple[Path, dict[str, Tensor]]], episode: int) -> Recording:
+    file = parts[0][0]
+    try:
+        columns = {key: torch.cat([part[key] for _, part in parts]) for key in (STATE, ACTION, FRAME)}
+    except RuntimeError as error:
+        raise DataError(f"{file}: episode {episode} changes its number of columns in the next file.") from error
+    wrong = (columns[FRAME].long() != torch.arange(len(columns[FRAME]))).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{file}: episode {episode}: {FRAME} is {int(columns[FRAME][row])} in its row {row}. "
+            "Frames count from 0 without gaps: copy all files of the dataset."
+        )
+    states, actions = columns[STATE], columns[ACTION]
+    return Recording(
+        name=name,
+        fps=fps,
+        source=f"{file}: episode {episode}",
+        local=states,
+        slices=(Slice(STATE, states.shape[1]),),
+        actions=actions,
+        action_slices=(Slice(ACTION, actions.shape[1]),),
+    )

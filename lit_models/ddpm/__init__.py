@@ -1,0 +1,1 @@
+"""Denoising diffusion of trajectories and of motion."""

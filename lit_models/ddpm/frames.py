@@ -1,0 +1,80 @@
+"""From each step's local frame to the character frame, differentiable."""
+
+import torch
+from torch import Tensor
+
+from .layout import StateLayout
+
+
+def heading(states: Tensor, layout: StateLayout) -> Tensor:
+    """Yaw of the root's x axis.
+
+    Args:
+        states: physical (..., S), of a layout with a root.
+        layout: of the columns.
+
+    Returns:
+        (...) rad, in the character frame.
+    """
+    rotation = states[..., layout.slice("root_rot")]
+    if layout.root == "planar":
+        return rotation[..., 0]
+    x, y, z = rotation.unbind(-1)
+    squared = rotation.square().sum(dim=-1)
+    first, second = _sine_ratio(squared), _sine_ratio(squared / 4) ** 2 / 2  # sin(a) / a, (1 - cos(a)) / a^2
+    # the first column of R = 1 + first K + second K^2 (Rodrigues), K the cross product with the rotation vector
+    return torch.atan2(first * z + second * x * y, 1 - second * (y**2 + z**2))
+
+
+def _sine_ratio(squared: Tensor) -> Tensor:
+    """sin(a) / a of a^2, with all derivatives at 0, which guidance takes two of."""
+    small = squared < 0.05
+    series = 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42 * (1 - squared / 72)))
+    angle = torch.where(small, 1.0, squared).sqrt()
+    return torch.where(small, series, angle.sin() / angle)
+
+
+def rotate(xy: Tensor, angle: Tensor) -> Tensor:
+    """Turn vectors (..., 2) by angles (...), rad, anticlockwise."""
+    cos, sin = angle.cos(), angle.sin()
+    x, y = xy.unbind(-1)
+    return torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
+
+
+def body_positions(states: Tensor, layout: StateLayout, bodies: list[int] | None = None) -> Tensor:
+    """Where bodies are in the character frame of the window.
+
+    Args:
+        states: physical (..., S), of a layout with a spatial root and ``body_pos``.
+        layout: of the columns.
+        bodies: numbers of the wanted P bodies; None takes all.
+
+    Returns:
+        (..., P, 3) m.
+    """
+    local = states[..., layout.slice("body_pos")].reshape(*states.shape[:-1], -1, 3)  # (..., B, 3)
+    if bodies is not None:
+        local = local[..., bodies, :]  # (..., P, 3)
+    if layout.root is None:
+        return local
+    turned = rotate(local[..., :2], heading(states, layout)[..., None])  # (..., P, 2)
+    ground = states[..., layout.slice("root_pos")][..., None, :2]  # (..., 1, 2)
+    return torch.cat([turned + ground, local[..., 2:]], dim=-1)  # (..., P, 3)
+
+
+def positions(states: Tensor, layout: StateLayout) -> Tensor | None:
+    """All that has a position: the root, then the bodies.
+
+    Args:
+        states: physical (..., S).
+        layout: of the columns.
+
+    Returns:
+        (..., P, 2 or 3) m in the character frame; None if the layout knows no positions.
+    """
+    found = []
+    if layout.root is not None:
+        found.append(states[..., None, layout.slice("root_pos")])
+    if "body_pos" in layout and layout.root != "planar":
+        found.append(body_positions(states, layout))
+    return torch.cat(found, dim=-2) if found else None

@@ -1,0 +1,280 @@
+"""StateActionDDPM as a LightningModule: one diffusion model of states and actions, steered when it plans."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..core.module import BaseModule
+from ..core.seeding import generator
+from .batch import Batch, HistoryLike, Policy, TaskLike
+from .closed_loop import TaskOutcomes, task_costs
+from .costs import CostFunction, make_costs
+from .diffusion import BetaSchedule, LossWeighting, PredictionType, make_diffusion
+from .evaluation import ROWS, Evaluation
+from .guidance import Guidance, GuidanceSettings
+from .layout import StateLayout
+from .network import Attention, StateActionTransformer
+from .normalizer import Normalizer
+from .objective import LevelSampling, Objective, known_tokens
+from .planner import Plan, Planner, SamplerName, make_sampler, row_noise
+
+
+class StateActionDDPM(BaseModule):
+    """Diffusion over windows of states and actions (BeyondMimic, arXiv:2508.08241; Diffuse-CLoC, arXiv:2503.11801).
+
+    It learns what a robot does and what comes of it. When it plans, the past is given and costs that it never saw in
+    training pull the future where it shall go.
+
+    Args:
+        layout: of the columns, from the data.
+        history: past steps N of a window, from the data.
+        horizon: future steps H of a window, from the data.
+        hidden_size: token width.
+        num_layers: blocks.
+        num_heads: attention heads.
+        mlp_ratio: width of the perceptrons over ``hidden_size``.
+        dropout: rate in the blocks.
+        attention: ``causal``: actions see the past alone, states see no action; ``full``: all see all.
+        num_train_timesteps: noise levels K.
+        beta_schedule: of the states' noise.
+        action_beta_schedule: of the actions' noise; None takes that of the states.
+        prediction_type: what the network predicts.
+        loss_weighting: weight of a token by its level.
+        snr_gamma: where ``min_snr`` cuts.
+        level_sampling: noise levels in training: one for each token (``independent``, the papers'), one for all tokens
+            of a stream in a window (``shared``, as in sampling), or each for half of the windows (``mixed``).
+        clean_history: share of the windows whose past is clean, as it is when planning.
+        action_horizon: actions that are learned, from the current step on; None takes all H + 1.
+        state_weight: of the states' loss.
+        action_weight: of the actions' loss.
+        emphasis: factor of the emphasis projection, see ``Normalizer``; None for none.
+        mixtures: columns that it adds; None takes one for each column of a state.
+        sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
+        sampler_options: of its constructor, such as ``{eta: 1.0}`` or ``{class_path: ...}``.
+        sampling_steps: model evaluations a plan; None takes K.
+        guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
+            [0.5, 0]}]``.
+        guidance: how costs act, see ``GuidanceSettings``.
+        task_options: fields of the costs in closed loop, such as ``{obstacles: {weight: 2.0}}``.
+        replan_every: actions that are executed of each plan in closed loop.
+        eval_samples: plans for each held-out window.
+        **kwargs: optimiser, schedule and seed, see ``BaseModule``.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("layout", "history", "horizon", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "attention"),
+            *("num_train_timesteps", "beta_schedule", "action_beta_schedule", "prediction_type"),
+            *("emphasis", "mixtures"),
+        }
+    )
+
+    def __init__(
+        self,
+        layout: dict[str, Any],
+        history: int,
+        horizon: int,
+        hidden_size: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        attention: Attention = "causal",
+        num_train_timesteps: int = 20,
+        beta_schedule: BetaSchedule = "squaredcos_cap_v2",
+        action_beta_schedule: BetaSchedule | None = None,
+        prediction_type: PredictionType = "sample",
+        loss_weighting: LossWeighting = "uniform",
+        snr_gamma: float = 5.0,
+        level_sampling: LevelSampling = "independent",
+        clean_history: float = 0.5,
+        action_horizon: int | None = None,
+        state_weight: float = 1.0,
+        action_weight: float = 1.0,
+        emphasis: float | None = None,
+        mixtures: int | None = None,
+        sampler: SamplerName = "ddim",
+        sampler_options: dict[str, Any] | None = None,
+        sampling_steps: int | None = None,
+        guide: list[dict[str, Any]] | None = None,
+        guidance: dict[str, Any] | None = None,
+        task_options: dict[str, dict[str, Any]] | None = None,
+        replan_every: int = 4,
+        eval_samples: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.layout, self.history, self.length = StateLayout.from_plain(layout), history, history + 1 + horizon
+        self.normalizer = Normalizer(self.layout, emphasis, mixtures)
+        self.network = StateActionTransformer(
+            self.normalizer.state_size,
+            self.normalizer.action_size,
+            self.length,
+            num_train_timesteps,
+            hidden_size,
+            num_layers,
+            num_heads,
+            mlp_ratio,
+            dropout,
+            attention,
+        )
+        schedules = (beta_schedule, action_beta_schedule or beta_schedule)
+        states, actions = (make_diffusion(num_train_timesteps, name, prediction_type) for name in schedules)
+        acted = horizon + 1 if action_horizon is None else action_horizon
+        self.objective = Objective(
+            (states, actions),
+            known_tokens(history, self.length),
+            torch.arange(self.length) < history + acted,
+            level_sampling,
+            clean_history,
+            loss_weighting,
+            snr_gamma,
+        )
+        self.planner = Planner(
+            self.network,
+            self.normalizer,
+            self.objective.diffusions,
+            self.objective.known,
+            make_sampler(sampler, sampler_options),
+            sampling_steps,
+        )
+        self.settings = GuidanceSettings(**(guidance or {}))
+        self.guide = None if guide is None else make_costs(guide, self.layout, history)
+        rows = ROWS if guide is None else (*ROWS, "guided")
+        self.evaluation = Evaluation(self.layout, history, action_horizon, rows)
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics of the data; a checkpoint brings its own afterwards."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not self.normalizer.fitted and hasattr(data, "statistics"):
+            self.normalizer.fit(**data.statistics)
+
+    # ------------------------------------------------------------------ training
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Denoise windows whose tokens have noise levels of their own."""
+        rows = len(batch.states) * self.trainer.world_size
+        mine = slice(self.global_rank, None, self.trainer.world_size)  # this rank's rows of the global batch's draw
+        source = generator(self.hparams["seed"], self.batches_so_far, device=self.device)
+        x0 = self.normalizer.normalise(batch.states, batch.actions)
+        noise = tuple(torch.randn((rows, *v.shape[1:]), generator=source, device=self.device)[mine] for v in x0)
+        levels = tuple(part[mine] for part in self.objective.draw_levels(rows, source))
+        loss = self._total(*self.objective.losses(self.network, x0, noise, levels)).mean()
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
+        return loss
+
+    def _total(self, states: Tensor, actions: Tensor) -> Tensor:
+        h = self.hparams
+        total: Tensor = h["state_weight"] * states + h["action_weight"] * actions
+        return total
+
+    # ------------------------------------------------------------------ evaluation
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Plan from the past of each window, and compare."""
+        self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same."""
+        self._evaluate(batch)
+
+    def _evaluate(self, batch: Batch) -> None:
+        items = batch.item.tolist()
+        sources = [generator(self.hparams["seed"], 0, item) for item in items]
+        x0 = self.normalizer.normalise(batch.states, batch.actions)
+        draw = row_noise(sources)
+        noise = tuple(draw(part.shape, part.dtype).to(self.device) for part in x0)
+        losses = self.objective.losses(self.network, x0, noise, self.objective.planning_levels(sources, self.device))
+        self.evaluation.add_losses(self._total(*losses), *losses)
+        truth = Plan(batch.states, batch.actions)
+        feet = getattr(getattr(self.trainer, "datamodule", None), "feet", None)
+        count = self.hparams["eval_samples"]
+        plans = {"model": self._plans(truth, items, count)}
+        if self.guide is not None:
+            plans["guided"] = self._plans(truth, items, count, self.guide)
+        self.evaluation.add(plans, truth, self.normalizer, noise, self.guide, feet)
+
+    def _plans(self, past: Plan, items: Sequence[int], count: int, guide: CostFunction | None = None) -> Plan:
+        """``count`` plans from each past: (G, B, W, ...)."""
+        made = [self._plan(past, [(sample + 1, item) for item in items], guide) for sample in range(count)]
+        return Plan(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log everything."""
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same, with every baseline beside it."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, split: str) -> None:
+        for name, value in self.evaluation.compute().items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "state_mse")
+        self.evaluation.reset()
+        world: Any = getattr(self.trainer, "datamodule", None)
+        if not hasattr(world, "rollout") or self.trainer.sanity_checking:
+            return
+        share = (self.global_rank, self.trainer.world_size)
+        with torch.inference_mode(False), torch.no_grad():  # guidance takes gradients of what is made in here
+            runs = {"": world.rollout(self.policy(), split, self.hparams["replan_every"], *share)}
+            if split == "test":
+                runs |= {f"/{name}": tasks for name, tasks in world.baselines(split, *share).items()}
+        for row, tasks in runs.items():
+            for task, outcomes in tasks.items():
+                metric = TaskOutcomes().to(self.device)
+                metric.update(outcomes)
+                for name, number in metric.compute().items():
+                    if not row or "/" not in name:
+                        self.log(f"{split}/{task}_{name}{row}", number, prog_bar=not row and name == "success")
+
+    # ------------------------------------------------------------------ planning
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Planned states and actions side by side (B, W, S + A), physical units, under ``guide`` if there is one."""
+        past = Plan(batch.states, batch.actions)
+        return torch.cat(self._plan(past, [(0, item) for item in batch.item.tolist()], self.guide), dim=-1)
+
+    def plan(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        guide: CostFunction | Sequence[dict[str, Any]] | None = None,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> Plan:
+        """Plan from what has happened.
+
+        Args:
+            states: (B, N + 1, S), physical units, in the character frame of the last, current step.
+            actions: (B, N, A).
+            guide: what steers the plan: a cost, or a list as YAML writes it; None: nothing.
+            num_samples: plans from each past, G.
+            seed: of the sampler.
+
+        Returns:
+            States (G, B, W, S) and actions (G, B, W, A).
+        """
+        cost = make_costs(guide, self.layout, self.history) if isinstance(guide, Sequence) else guide
+        training = self.training
+        self.eval()
+        past = Plan(states.to(self.device), actions.to(self.device))
+        rows = range(len(states))
+        made = [self._plan(past, [(seed, sample, row) for row in rows], cost) for sample in range(num_samples)]
+        self.train(training)
+        return Plan(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+
+    def policy(self, seed: int = 0) -> Policy:
+        """What acts in closed loop: plans under the costs of the task; rows depend on their episode and step alone."""
+
+        def act(history: HistoryLike, task: TaskLike) -> Tensor:
+            cost = task_costs(task, self.layout, self.history, self.hparams["task_options"] or {})
+            keys = [(seed, int(episode), history.step) for episode in history.episode]
+            past = Plan(history.states.to(self.device), history.actions.to(self.device))
+            return self._plan(past, keys, cost).actions[:, self.history :]
+
+        return act
+
+    def _plan(self, past: Plan, keys: Sequence[tuple[int, ...]], guide: CostFunction | None = None) -> Plan:
+        """A plan a row, each with a random stream of its own."""
+        noise = row_noise([generator(self.hparams["seed"], *key) for key in keys])
+        guidance = None if guide is None else Guidance(guide, self.settings)
+        return self.planner.plan(past.states, past.actions, noise, guidance)

@@ -1,0 +1,122 @@
+import pytest
+import torch
+
+from lit_models.ddpm.costs import Joystick
+from lit_models.ddpm.diffusion import make_diffusion
+from lit_models.ddpm.guidance import Guidance
+from lit_models.ddpm.normalizer import Normalizer
+from lit_models.ddpm.objective import known_tokens
+from lit_models.ddpm.planner import Planner, make_sampler, row_noise
+
+from .layouts import base
+
+N, W = 2, 6
+
+
+def make(denoise=None, sampler="ddim", steps=None, emphasis=None, options=None):
+    layout = base
+    normalizer = Normalizer(layout, emphasis)
+    source = torch.Generator().manual_seed(0)
+    statistics = [
+        torch.rand(size, generator=source) + 0.5 for size in (layout.state_size,) * 2 + (layout.action_size,) * 2
+    ]
+    normalizer.fit(*statistics)
+    diffusion = make_diffusion(20)
+    denoise = denoise or (lambda x, levels: tuple(0.5 * part for part in x))
+    return layout, Planner(
+        denoise, normalizer, (diffusion, diffusion), known_tokens(N, W), make_sampler(sampler, options), steps
+    )
+
+
+def past(layout, rows=3, steps=W):
+    source = torch.Generator().manual_seed(7)
+    sizes = (layout.state_size, layout.action_size)
+    return tuple(torch.randn(rows, steps, size, generator=source) for size in sizes)
+
+
+def noise(*keys):
+    return row_noise([torch.Generator().manual_seed(key) for key in keys])
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver"])
+@pytest.mark.parametrize("emphasis", [None, 6.0])
+def test_what_is_known_comes_back_bit_for_bit(sampler, emphasis):
+    layout, planner = make(sampler=sampler, emphasis=emphasis)
+    states, actions = past(layout)
+    plan = planner.plan(states, actions, noise(1, 2, 3))
+    assert plan.states.shape == states.shape
+    assert plan.actions.shape == actions.shape
+    assert torch.equal(plan.states[:, : N + 1], states[:, : N + 1])
+    assert torch.equal(plan.actions[:, :N], actions[:, :N])
+    assert not torch.isclose(plan.states[:, N + 1 :], states[:, N + 1 :]).any()
+    assert not torch.isclose(plan.actions[:, N:], actions[:, N:]).any()
+
+
+def test_the_model_sees_the_past_clean_and_what_it_says_is_what_comes_out():
+    seen = []
+
+    def denoise(x, levels):
+        seen.append((x, levels))
+        return tuple(torch.full_like(part, 2.0) for part in x)
+
+    layout, planner = make(denoise)
+    states, actions = past(layout)
+    plan = planner.plan(states, actions, noise(1, 2, 3))
+    assert len(seen) == 20
+    clean = planner.normalizer.normalise(states, actions)
+    for x, levels in seen:
+        assert torch.equal(x[0][:, : N + 1], clean[0][:, : N + 1])
+        assert torch.equal(x[1][:, :N], clean[1][:, :N])
+        assert (levels[0][:, : N + 1] == 0).all()
+        assert (levels[0][:, N + 1 :] == levels[1][:, N:][:, :1]).all()
+    told = planner.normalizer.state_mean + 2 * planner.normalizer.state_std
+    torch.testing.assert_close(plan.states[:, N + 1 :], told.expand_as(plan.states[:, N + 1 :]))
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    layout, planner = make(sampler="ddpm")
+    states, actions = past(layout)
+    whole = planner.plan(states, actions, noise(1, 2, 3))
+    alone = planner.plan(states[1:2], actions[1:2], noise(2))
+    torch.testing.assert_close(whole.states[1:2], alone.states)
+    torch.testing.assert_close(whole.actions[1:2], alone.actions)
+    other = planner.plan(states[1:2], actions[1:2], noise(4))
+    assert (other.states - alone.states).abs().max() > 1e-2
+
+
+def test_fewer_steps_call_the_model_less_often():
+    calls = []
+
+    def denoise(x, levels):
+        calls.append(1)
+        return x
+
+    layout, planner = make(denoise, steps=4)
+    planner.plan(*past(layout), noise(1, 2, 3))
+    assert len(calls) == 4
+
+
+def test_guidance_lowers_the_cost():
+    layout, planner = make()
+    states, actions = past(layout)
+    cost = Joystick(layout, N, velocity=[3.0, 0.0])
+    free = planner.plan(states, actions, noise(1, 2, 3))
+    guided = planner.plan(states, actions, noise(1, 2, 3), Guidance(cost))
+    assert (cost(*guided) < 0.9 * cost(*free)).all()
+    assert torch.equal(guided.states[:, : N + 1], states[:, : N + 1])
+
+
+def test_a_history_that_is_too_short_is_refused():
+    layout, planner = make()
+    states, actions = past(layout, steps=2)
+    with pytest.raises(ValueError, match="2 states and 2 actions; this model reads 3 states"):
+        planner.plan(states, actions, noise(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [("euler", None, "sampler='euler'.*dpm_solver"), ("ddim", {"etta": 1.0}, "sampler='ddim'.*etta")],
+)
+def test_unknown_samplers_and_options_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_sampler(name, options)
