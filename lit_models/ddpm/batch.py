@@ -89,7 +89,9 @@ class OutcomesLike(Protocol):
 class ClosedLoop(Protocol):
     """A datamodule with a world to act in."""
 
-    def rollout(self, policy: Policy, split: str, rank: int = 0, world_size: int = 1) -> Mapping[str, OutcomesLike]:
+    def rollout(
+        self, policy: Policy, split: str, replan_every: int = 4, rank: int = 0, world_size: int = 1
+    ) -> Mapping[str, OutcomesLike]:
         """Outcomes by task; this process takes every ``world_size``-th episode from ``rank``."""
 
     def baselines(self, split: str, rank: int = 0, world_size: int = 1) -> Mapping[str, Mapping[str, OutcomesLike]]:

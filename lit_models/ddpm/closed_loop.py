@@ -8,28 +8,40 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ..core.intervals import rate
-from .batch import OutcomesLike, TaskLike
-from .costs import CostFunction, Joystick, Obstacles, Sum, Waypoint
+from .batch import ClosedLoop, OutcomesLike, Policy, TaskLike
+from .costs import Sum, make_costs
 from .layout import StateLayout
 
 
-def task_costs(task: TaskLike, layout: StateLayout, history: int, options: Mapping[str, Mapping[str, Any]]) -> Sum:
+def task_costs(task: TaskLike, layout: StateLayout, history: int, options: Mapping[str, Any]) -> Sum:
     """The costs of a task.
 
     Args:
         task: what shall be done.
         layout: of the columns.
         history: steps N before the current one.
-        options: fields of ``joystick``, ``waypoint`` and ``obstacles``, such as their weights.
+        options: of this task: fields of its costs ``joystick``, ``waypoint`` and ``obstacles``, such as their weights.
+            ``ahead`` (m) puts the goal so far away in its direction, be it nearer or farther: a window ends long before
+            a far goal, whose cost grows with the square of its distance, and does not stop at a near one.
+
+    Raises:
+        ValueError: an unknown option, or a field that does not fit.
     """
-    costs: list[CostFunction] = []
+    costs: dict[str, dict[str, Any]] = {}
     if task.velocity is not None:
-        costs.append(Joystick(layout, history, velocity=task.velocity, **options.get("joystick", {})))
+        costs["joystick"] = {"velocity": task.velocity}
     if task.waypoint is not None:
-        costs.append(Waypoint(layout, history, goal=task.waypoint, **options.get("waypoint", {})))
+        ahead = options.get("ahead")
+        goal = task.waypoint if ahead is None else ahead * torch.nn.functional.normalize(task.waypoint, dim=-1)
+        costs["waypoint"] = {"goal": goal}
     if task.obstacles is not None:
-        costs.append(Obstacles(layout, history, discs=task.obstacles, **options.get("obstacles", {})))
-    return Sum(tuple(costs))
+        costs["obstacles"] = {"discs": task.obstacles}
+    if strange := set(options) - {*costs, "ahead"}:
+        raise ValueError(
+            f"task_options.{task.kind} has {', '.join(sorted(strange))}; there are {', '.join(costs)} and ahead."
+        )
+    plain = [{"cost": name, **fields, **options.get(name, {})} for name, fields in costs.items()]
+    return make_costs(plain, layout, history)
 
 
 class TaskOutcomes(Metric):
@@ -59,3 +71,25 @@ class TaskOutcomes(Metric):
         found = rate("success", int(solved), int(episodes))
         found |= {"falls": falls / episodes, "collisions": collisions / episodes}
         return found | ({"seconds": seconds / solved} if solved else {})
+
+
+def try_tasks(
+    world: ClosedLoop, policy: Policy, split: str, replan_every: int, rank: int, world_size: int, device: torch.device
+) -> dict[str, float]:
+    """Outcomes of a policy in every task of a world, in a test beside those of the baselines.
+
+    Returns:
+        ``TASK_METRIC``, and ``TASK_METRIC/BASELINE``; the same on all processes.
+    """
+    with torch.inference_mode(False), torch.no_grad():  # guidance takes gradients of what is made in here
+        runs = {"": world.rollout(policy, split, replan_every, rank, world_size)}
+        if split == "test":
+            runs |= {f"/{name}": tasks for name, tasks in world.baselines(split, rank, world_size).items()}
+    found: dict[str, float] = {}
+    for row, tasks in runs.items():
+        for task, outcomes in tasks.items():
+            metric = TaskOutcomes().to(device)
+            metric.update(outcomes)
+            results = metric.compute()
+            found |= {f"{task}_{name}{row}": value for name, value in results.items() if not row or "/" not in name}
+    return found

@@ -133,7 +133,8 @@ class DiffusersSampler(Sampler):
 
 def seeded(noise: Noise) -> torch.Generator:
     """A generator on the CPU whose seed is one draw of ``noise``."""
-    return torch.Generator().manual_seed(abs(int(noise((1,), torch.float64).cpu().view(torch.int64))))
+    drawn = noise((1,), torch.float64).flatten()[:1]  # noise by rows gives one number a row
+    return torch.Generator().manual_seed(abs(int(drawn.cpu().view(torch.int64))))
 
 
 def _refuse_other_levels(class_path: str, scheduler: Any, diffusion: Diffusion) -> None:

@@ -78,3 +78,26 @@ def positions(states: Tensor, layout: StateLayout) -> Tensor | None:
     if "body_pos" in layout and layout.root != "planar":
         found.append(body_positions(states, layout))
     return torch.cat(found, dim=-2) if found else None
+
+
+def reframed(states: Tensor, layout: StateLayout, place: Tensor, angle: Tensor) -> Tensor:
+    """States in another character frame.
+
+    Args:
+        states: physical (B, W, S), planar.
+        layout: of the columns.
+        place: where the origin of their frame lies in the other one (B, 2) m.
+        angle: how far their frame is turned in the other one (B,) rad.
+
+    Raises:
+        ValueError: the root is not planar.
+    """
+    if layout.root != "planar":
+        raise ValueError(f"root={layout.root!r}: only planar trajectories can be put into another character frame.")
+    moved = states.clone()
+    angle = angle[:, None]
+    position, velocity, turn = (layout.slice(name) for name in ("root_pos", "root_vel", "root_rot"))
+    moved[..., position] = rotate(states[..., position], angle) + place[:, None]
+    moved[..., velocity] = rotate(states[..., velocity], angle)
+    moved[..., turn] = states[..., turn] + angle[..., None]
+    return moved

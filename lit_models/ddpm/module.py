@@ -9,7 +9,7 @@ from torch import Tensor
 from ..core.module import BaseModule
 from ..core.seeding import generator
 from .batch import Batch, HistoryLike, Policy, TaskLike
-from .closed_loop import TaskOutcomes, task_costs
+from .closed_loop import task_costs, try_tasks
 from .costs import CostFunction, make_costs
 from .diffusion import BetaSchedule, LossWeighting, PredictionType, make_diffusion
 from .evaluation import ROWS, Evaluation
@@ -18,7 +18,7 @@ from .layout import StateLayout
 from .network import Attention, StateActionTransformer
 from .normalizer import Normalizer
 from .objective import LevelSampling, Objective, known_tokens
-from .planner import Plan, Planner, SamplerName, make_sampler, row_noise
+from .planner import Plan, Planner, Rolled, SamplerName, make_sampler, roll, row_noise
 
 
 class StateActionDDPM(BaseModule):
@@ -57,8 +57,11 @@ class StateActionDDPM(BaseModule):
         guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
             [0.5, 0]}]``.
         guidance: how costs act, see ``GuidanceSettings``.
-        task_options: fields of the costs in closed loop, such as ``{obstacles: {weight: 2.0}}``.
+        task_options: by task, how its costs act in closed loop, such as ``{forest: {obstacles: {weight: 2.0}}}``, see
+            ``closed_loop.task_costs``.
         replan_every: actions that are executed of each plan in closed loop.
+        rolling: noise levels to which states and actions of the last plan are raised in closed loop before they are
+            denoised again, such as [14, 4] of 20; None begins each plan with pure noise.
         eval_samples: plans for each held-out window.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
@@ -102,6 +105,7 @@ class StateActionDDPM(BaseModule):
         guidance: dict[str, Any] | None = None,
         task_options: dict[str, dict[str, Any]] | None = None,
         replan_every: int = 4,
+        rolling: tuple[int, int] | None = None,
         eval_samples: int = 2,
         **kwargs: Any,
     ) -> None:
@@ -212,20 +216,11 @@ class StateActionDDPM(BaseModule):
             self.log(f"{split}/{name}", value, prog_bar=name == "state_mse")
         self.evaluation.reset()
         world: Any = getattr(self.trainer, "datamodule", None)
-        if not hasattr(world, "rollout") or self.trainer.sanity_checking:
-            return
-        share = (self.global_rank, self.trainer.world_size)
-        with torch.inference_mode(False), torch.no_grad():  # guidance takes gradients of what is made in here
-            runs = {"": world.rollout(self.policy(), split, self.hparams["replan_every"], *share)}
-            if split == "test":
-                runs |= {f"/{name}": tasks for name, tasks in world.baselines(split, *share).items()}
-        for row, tasks in runs.items():
-            for task, outcomes in tasks.items():
-                metric = TaskOutcomes().to(self.device)
-                metric.update(outcomes)
-                for name, number in metric.compute().items():
-                    if not row or "/" not in name:
-                        self.log(f"{split}/{task}_{name}{row}", number, prog_bar=not row and name == "success")
+        if hasattr(world, "rollout") and not self.trainer.sanity_checking:
+            share = (self.global_rank, self.trainer.world_size)
+            tried = try_tasks(world, self.policy(), split, self.hparams["replan_every"], *share, self.device)
+            for name, number in tried.items():
+                self.log(f"{split}/{name}", number, prog_bar=name.endswith("_success"))
 
     # ------------------------------------------------------------------ planning
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -264,17 +259,31 @@ class StateActionDDPM(BaseModule):
 
     def policy(self, seed: int = 0) -> Policy:
         """What acts in closed loop: plans under the costs of the task; rows depend on their episode and step alone."""
+        last: dict[str, Any] = {}
 
         def act(history: HistoryLike, task: TaskLike) -> Tensor:
-            cost = task_costs(task, self.layout, self.history, self.hparams["task_options"] or {})
+            options = (self.hparams["task_options"] or {}).get(task.kind, {})
+            cost = task_costs(task, self.layout, self.history, options)
             keys = [(seed, int(episode), history.step) for episode in history.episode]
             past = Plan(history.states.to(self.device), history.actions.to(self.device))
-            return self._plan(past, keys, cost).actions[:, self.history :]
+            steps = history.step - last.get("step", history.step)
+            rolled = None
+            if self.hparams["rolling"] and 1 <= steps <= self.history:
+                rolled = roll(last["plan"], past.states, self.layout, steps, tuple(self.hparams["rolling"]))
+            plan = self._plan(past, keys, cost, rolled)
+            last.update(plan=plan, step=history.step)
+            return plan.actions[:, self.history :]
 
         return act
 
-    def _plan(self, past: Plan, keys: Sequence[tuple[int, ...]], guide: CostFunction | None = None) -> Plan:
+    def _plan(
+        self,
+        past: Plan,
+        keys: Sequence[tuple[int, ...]],
+        guide: CostFunction | None = None,
+        rolled: Rolled | None = None,
+    ) -> Plan:
         """A plan a row, each with a random stream of its own."""
         noise = row_noise([generator(self.hparams["seed"], *key) for key in keys])
         guidance = None if guide is None else Guidance(guide, self.settings)
-        return self.planner.plan(past.states, past.actions, noise, guidance)
+        return self.planner.plan(past.states, past.actions, noise, guidance, rolled)

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from .diffusers_sampler import DiffusersSampler
 from .diffusion import Diffusion
+from .frames import reframed
 from .guidance import Guidance
+from .layout import StateLayout
 from .normalizer import Normalizer
-from .samplers import DDIM, DDPM, Denoiser, DPMSolver, Noise, Sampler, Streams, uniform_path
+from .samplers import DDIM, DDPM, Denoiser, DPMSolver, Noise, Sampler, Streams, level_path
 
 SamplerName = Literal["ddpm", "ddim", "dpm_solver", "diffusers"]
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -32,6 +34,36 @@ class Plan(NamedTuple):
 
     states: Tensor
     actions: Tensor
+
+
+class Rolled(NamedTuple):
+    """The plan of the last tick, as what the next one begins with (rolling inference, Diffuse-CLoC, section 4.3).
+
+    Attributes:
+        plan: moved on by the steps that were executed, in the frame of now; what it does not reach is arbitrary.
+        steps: how many steps at its end it does not reach: they begin as pure noise.
+        levels: noise levels to which its states and its actions are raised before they are denoised again.
+    """
+
+    plan: Plan
+    steps: int
+    levels: tuple[int, int]
+
+
+def roll(plan: Plan, states: Tensor, layout: StateLayout, steps: int, levels: tuple[int, int]) -> Rolled:
+    """Move a plan on.
+
+    Args:
+        plan: (B, W, ...), in the frame of its own current step.
+        states: what has happened since (B, N + 1, S), in the frame of now.
+        layout: of the columns.
+        steps: executed since, 1 to N.
+        levels: see ``Rolled``.
+    """
+    then = states[:, -1 - steps]  # where the plan was made, seen from now
+    place, angle = then[:, layout.slice("root_pos")], then[:, layout.slice("root_rot")][:, 0]
+    moved = reframed(plan.states, layout, place, angle)
+    return Rolled(Plan(moved.roll(-steps, dims=1), plan.actions.roll(-steps, dims=1)), steps, levels)
 
 
 def make_sampler(name: SamplerName, options: Mapping[str, Any] | None) -> Sampler:
@@ -82,15 +114,31 @@ class Planner:
     sampler: Sampler
     steps: int | None = None
 
-    def paths(self) -> Streams:
+    def paths(self, rolled: Rolled | None = None) -> Streams:
         """The levels of a plan (steps + 1, W) for states and actions: known tokens stay at 0."""
-        top = self.diffusions[0].num_train_timesteps
-        path = uniform_path(top, self.steps or top)[:, None]  # (steps + 1, 1)
-        states, actions = (path * ~known for known in self.known)
+        top, length = self.diffusions[0].num_train_timesteps, self.known.shape[1]
+        rest, steps = ((top, top), self.steps or top) if rolled is None else (rolled.levels, self._short(rolled))
+        new = torch.arange(length) >= length - (0 if rolled is None else rolled.steps)
+        states, actions = (
+            level_path(torch.where(known, 0, torch.where(new, top, level)), torch.tensor(0), steps)
+            for known, level in zip(self.known, rest, strict=True)
+        )
         return states, actions
 
+    def _short(self, rolled: Rolled) -> int:
+        """Model evaluations from the level where the old plan rests."""
+        top = self.diffusions[0].num_train_timesteps
+        return max(1, round((self.steps or top) * max(rolled.levels) / top))
+
     @torch.no_grad()
-    def plan(self, states: Tensor, actions: Tensor, noise: Noise, guidance: Guidance | None = None) -> Plan:
+    def plan(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        noise: Noise,
+        guidance: Guidance | None = None,
+        rolled: Rolled | None = None,
+    ) -> Plan:
         """Complete windows.
 
         Args:
@@ -98,20 +146,36 @@ class Planner:
             actions: physical (B, N, A), or more.
             noise: source of all randomness.
             guidance: what steers the plan.
+            rolled: what to begin with; None: pure noise.
 
         Raises:
             ValueError: fewer steps than that.
         """
+        paths = self.paths(rolled)
         x = self._begin(states, actions, noise)
+        if rolled is not None:
+            x = self._resume(x, rolled, paths)
         denoise, guide = self.denoise, None
         if guidance is not None:
             denoise, guide = guidance.attach(denoise, self.diffusions, self.normalizer.physical)
-        done = self.sampler.sample(denoise, self.diffusions, x, self.paths(), noise, guide)
+        done = self.sampler.sample(denoise, self.diffusions, x, paths, noise, guide)
         parts: list[Tensor] = []
         for given, planned in zip((states, actions), self.normalizer.physical(done), strict=True):
             steps = int(self.known[len(parts)].sum())
             parts.append(torch.cat([given[:, :steps], planned[:, steps:]], dim=1))  # what is known comes back exactly
         return Plan(*parts)
+
+    def _resume(self, x: Streams, rolled: Rolled, paths: Streams) -> Streams:
+        """Put the old plan, under the noise in ``x``, where it is neither known nor past its end."""
+        length = self.known.shape[1]
+        old = torch.arange(length) < length - rolled.steps
+        streams = []
+        clean = self.normalizer.normalise(*rolled.plan)
+        for value, noisy, known, path, diffusion in zip(clean, x, self.known, paths, self.diffusions, strict=True):
+            level = path[0].to(value.device)
+            raised = diffusion.to(value.device).add_noise(value, noisy, level.expand(value.shape[:2]))
+            streams.append(torch.where((old & ~known).to(value.device)[:, None], raised, noisy))
+        return tuple(streams)
 
     def _begin(self, states: Tensor, actions: Tensor, noise: Noise) -> Streams:
         """Streams (B, W, ...) with what is known in front and noise behind it."""

@@ -202,11 +202,30 @@ def test_every_flag_of_the_evaluation_changes_it(data, tmp_path, monkeypatch):
     assert calls[2] == pytest.approx(2 * calls[4], rel=0.2)
 
 
-def test_weights_of_a_task_change_what_it_does(data):
+def test_rolling_plans_with_fewer_evaluations(data, monkeypatch):
+    monkeypatch.setattr(data, "tasks", ["joystick"])
+    calls = {}
+    for rolling in (None, [2, 1]):
+        module = make(data, rolling=rolling, replan_every=1, guidance={"strength": 0.0})
+        count = calls[str(rolling)] = []
+        module.network.register_forward_hook(lambda *_, count=count: count.append(1))
+        found = data.rollout(module.policy(), "test", 1)
+        assert found["joystick"].error.isfinite().all()
+    assert len(calls["[2, 1]"]) < 0.5 * len(calls["None"])  # 2 of 5 levels, but for the first plan
+
+
+def test_options_of_a_task_change_what_it_does(data):
     seen = []
     data.rollout(lambda h, t: seen.append((h, t)) or torch.zeros(2, 4, 3), "test")
     history, task = next((h, t) for h, t in seen if t.kind == "joystick")
-    plans = [make(data, task_options=o).policy()(history, task) for o in (None, {"joystick": {"weight": 9.0}})]
+    options = (None, {"joystick": {"joystick": {"weight": 9.0}}})
+    plans = [make(data, task_options=option).policy()(history, task) for option in options]
+    assert (plans[0] - plans[1]).abs().max() > 1e-3
+    with pytest.raises(ValueError, match=r"task_options.joystick has waypoint; there are joystick and ahead"):
+        make(data, task_options={"joystick": {"waypoint": {}}}).policy()(history, task)
+    history, task = next((h, t) for h, t in seen if t.kind == "forest")
+    ahead, far = ({"forest": {"ahead": metres}} for metres in (0.5, 2.0))
+    plans = [make(data, task_options=option).policy()(history, task) for option in (ahead, far)]
     assert (plans[0] - plans[1]).abs().max() > 1e-3
 
 

@@ -3,10 +3,11 @@ import torch
 
 from lit_models.ddpm.costs import Joystick
 from lit_models.ddpm.diffusion import make_diffusion
+from lit_models.ddpm.frames import reframed
 from lit_models.ddpm.guidance import Guidance
 from lit_models.ddpm.normalizer import Normalizer
 from lit_models.ddpm.objective import known_tokens
-from lit_models.ddpm.planner import Planner, make_sampler, row_noise
+from lit_models.ddpm.planner import Plan, Planner, Rolled, make_sampler, roll, row_noise
 
 from .layouts import base
 
@@ -120,3 +121,48 @@ def test_a_history_that_is_too_short_is_refused():
 def test_unknown_samplers_and_options_are_named(name, options, message):
     with pytest.raises(ValueError, match=message):
         make_sampler(name, options)
+
+
+def test_a_rolled_plan_goes_on_where_it_was(monkeypatch):
+    layout, planner = make()
+    states, actions = past(layout)
+    old = Plan(*past(layout))
+    states_path, actions_path = planner.paths(Rolled(old, 2, (14, 4)))
+    assert states_path[0].tolist() == [0, 0, 0, 14, 20, 20]  # known, raised, pushed
+    assert actions_path[0].tolist() == [0, 0, 4, 4, 20, 20]
+    assert len(states_path) == 14 + 1  # 20 levels in 20 steps, so 14 in 14
+    kept = planner.plan(states, actions, noise(1, 2, 3), rolled=Rolled(old, 2, (0, 0)))
+    torch.testing.assert_close(kept.states[:, 3:4], old.states[:, 3:4])  # raised to level 0: as it was
+    torch.testing.assert_close(kept.actions[:, 2:4], old.actions[:, 2:4])
+    assert torch.equal(kept.states[:, :3], states[:, :3])
+
+
+def test_rolling_moves_a_plan_by_what_was_executed():
+    """A base that drives a circle as planned: the plan, moved on, lies on the same circle seen from now."""
+    layout, steps = base, 2
+
+    def circle(start):
+        """States (1, W, 8) of a drive at 1 m/s and 0.5 rad/s, in the frame of step ``start`` + N."""
+        t = 0.1 * (torch.arange(W) - N)
+        turn = 0.5 * t
+        columns = [turn.sin() / 0.5, (1 - turn.cos()) / 0.5, turn.cos(), turn.sin(), turn]
+        rest = torch.tensor([1.0, 0.0, 0.5]).expand(W, 3)
+        return torch.cat([torch.stack(columns, dim=-1), rest], dim=-1)[None]
+
+    plan = Plan(circle(0), torch.arange(W).float()[None, :, None].expand(1, W, 3))
+    rolled = roll(plan, circle(steps)[:, : N + 1], layout, steps, (14, 4))
+    torch.testing.assert_close(rolled.plan.states[:, : W - steps], circle(steps)[:, : W - steps], rtol=0, atol=1e-6)
+    assert rolled.plan.actions[0, : W - steps, 0].tolist() == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_another_frame_and_back():
+    states = past(base)[0]
+    place, angle = torch.randn(3, 2), torch.tensor([0.3, -2.0, 1.0])
+    moved = reframed(states, base, place, angle)
+    back = reframed(moved, base, -_turned(place, -angle), -angle)
+    torch.testing.assert_close(back, states, rtol=1e-4, atol=1e-5)
+
+
+def _turned(place, angle):
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack([cos * place[:, 0] - sin * place[:, 1], sin * place[:, 0] + cos * place[:, 1]], dim=-1)

@@ -1,0 +1,131 @@
+"""Guided plans in closed loop: success in three tasks, beside full attention, other horizons and other guidance.
+
+    python benchmarks/ddpm_closed_loop.py --episodes 50 --plots docs
+
+Each variant is the config ddpm/base_forest with a change, trained and tested by the command; what is finished is kept
+in --out and not run again. --plots draws plans of ours with and without guidance.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import datamodules
+import lit_models
+from datamodules.trajectories.mobile_base.view import draw_plans
+from lit_models.ddpm.closed_loop import task_costs
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINED = {
+    "ours": [],
+    "full attention": ["--model.attention=full"],
+    "horizon 8": ["--data.horizon=8"],
+    "horizon 32": ["--data.horizon=32"],
+}
+CHANGED = {
+    "gradient x0": ["--model.guidance.gradient=x0"],
+    "rolling 14, 4": ["--model.rolling=[14,4]"],
+    "no guidance": ["--model.guidance.strength=0"],
+}
+"""Other ways to use the weights of ``ours``."""
+TASKS = ("joystick", "waypoint", "forest")
+
+
+def litmotif(*arguments: str, threads: int) -> float:
+    """Run the command; the seconds that it took."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "lit_models", *arguments, "--trainer.enable_progress_bar=false"]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        sys.exit(done.stderr[-4000:])
+    return time.perf_counter() - start
+
+
+def measure(name: str, changes: list[str], weights: Path, out: Path, episodes: int, threads: int) -> dict:
+    """Results of a variant, and seconds of its training (0 where it borrows weights)."""
+    folder = (out / name.replace(" ", "_").replace(",", "")).resolve()
+    kept = folder / "run.json"
+    if not kept.exists():
+        options = ["-c", "ddpm/base_forest", *changes, f"--trainer.default_root_dir={folder}"]
+        seconds = 0.0
+        if name in TRAINED:
+            seconds = litmotif("fit", *options, "--test_after_fit=false", threads=threads)
+        where = weights if name in CHANGED else folder / "version_0"
+        litmotif("test", *options, f"--ckpt_path={where}", f"--data.task_episodes={episodes}", threads=threads)
+        results = json.loads(next(folder.rglob("results.json")).read_text())
+        kept.write_text(json.dumps({"seconds": seconds, "results": results}))
+    return json.loads(kept.read_text())
+
+
+def draw(weights: Path, path: Path) -> None:
+    """A fan of plans in the forest, with and without guidance."""
+    model = lit_models.load(weights)
+    data = datamodules.Trajectories(episodes=10, history=model.history, tasks=["forest"], task_episodes=4)
+    seen = []
+    policy = model.policy()
+    with torch.no_grad():
+        data.rollout(lambda h, t: seen.append((h, t)) or policy(h, t), "test", model.hparams["replan_every"])
+    history, task = seen[len(seen) // 4]
+    goal, obstacles = task.waypoint[:1], task.obstacles[:1]
+    cost = task_costs(
+        task._replace(waypoint=goal, obstacles=obstacles),
+        model.layout,
+        model.history,
+        model.hparams["task_options"]["forest"],
+    )
+    states, actions = history.states[:1], history.actions[:1]
+    fan = {}
+    for name, guide in (("unguided", None), ("guided", cost)):
+        planned = model.plan(states, actions, guide, num_samples=24).states
+        fan[name] = planned[:, 0, model.history + 1 :, :2]
+    near = obstacles[0][obstacles[0, :, :2].norm(dim=1) < 20]
+    figure = draw_plans(fan, torch.zeros(3), states[0, :, :2], near, title="24 plans of 1.6 s")
+    path.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path / "ddpm_fan.png", dpi=110)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variants", nargs="+", default=[*TRAINED, *CHANGED])
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=Path("runs/ddpm_closed_loop"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plots", type=Path, help="folder for ddpm_fan.png")
+    args = parser.parse_args()
+    ours = (args.out / "ours").resolve() / "version_0"
+    table = Table(title=f"ddpm/base_forest, {args.episodes} episodes: success [95 %], seconds, falls, collisions")
+    table.add_column("variant")
+    for task in TASKS:
+        table.add_column(task, justify="right")
+    table.add_column("training, s", justify="right")
+    expert: dict = {}
+    for name in args.variants:
+        changes = TRAINED.get(name) or CHANGED.get(name) or []
+        told = measure(name, changes, ours, args.out, args.episodes, args.threads)
+        cells, results = [], told["results"]
+        for task in TASKS:
+            success = results[f"{task}_success"]
+            seconds = results.get(f"{task}_seconds", {}).get("value")
+            rates = f"{results[f'{task}_falls']['value']:.2f} {results[f'{task}_collisions']['value']:.2f}"
+            interval = f"[{success['low']:.3f}, {success['high']:.3f}]"
+            cells.append(f"{success['value']:.3f} {interval} {'—' if seconds is None else f'{seconds:.1f}'} {rates}")
+            expert[task] = f"{success['expert']:.3f}"
+        table.add_row(name, *cells, f"{told['seconds']:.0f}" if told["seconds"] else "—")
+    table.add_row("expert", *(expert[task] for task in TASKS), "")
+    Console(width=180).print(table)
+    if args.plots is not None:
+        draw(ours, args.plots)
+
+
+if __name__ == "__main__":
+    main()
