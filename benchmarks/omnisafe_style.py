@@ -16,7 +16,9 @@ from lit_models.cpo.trust_region import Floats, Step
 
 
 def solve(q: float, r: Floats, s: Floats, c: Floats, delta: float) -> Step:
-    """One constraint; cases 4 to 0 as OmniSafe numbers them."""
+    """One constraint; cases 4 to 0 as OmniSafe numbers them. No constraint: none that the plain step would violate."""
+    if not len(c):
+        return Step(float(np.sqrt(2 * delta / (q + 1e-8))), c, "inactive", c, c > 0)
     r0, s0, c0 = float(r[0]), float(s[0, 0]), float(c[0])
     a, room = q - r0**2 / (s0 + 1e-8), 2 * delta - c0**2 / (s0 + 1e-8)
     none = np.zeros(1)

@@ -1,6 +1,7 @@
 from .ema import EMAWeights as EMAWeights
 from .figures import Figures as Figures
 from .history import RunHistory as RunHistory
+from .motions import WriteMotions as WriteMotions
 from .results import ResultsTable as ResultsTable
 
 __version__: str

@@ -1,4 +1,5 @@
 from .minigrid.datamodule import MiniGridPlans as MiniGridPlans
+from .motion.datamodule import MotionClips as MotionClips
 from .rollouts.datamodule import Rollouts as Rollouts
 from .trajectories.datamodule import Trajectories as Trajectories
 

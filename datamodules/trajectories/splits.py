@@ -8,10 +8,15 @@ from .recording import Recording
 
 
 def split_by_motion(recordings: Sequence[Recording], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
+    """``deal`` of recordings, each of its ``motion``."""
+    return deal([recording.motion for recording in recordings], shares, seed)
+
+
+def deal(of: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
     """Deal whole motions out, with everything that was cut or mirrored from them.
 
     Args:
-        recordings: all.
+        of: the motion that each recording belongs to.
         shares: of the motions, by split, adding up to 1: ``{"train": 0.8, "val": 0.1, "test": 0.1}``.
         seed: of the order in which they are dealt out.
 
@@ -23,7 +28,7 @@ def split_by_motion(recordings: Sequence[Recording], shares: Mapping[str, float]
     """
     if min(shares.values()) < 0 or not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
         raise DataError(f"shares={dict(shares)}: none below 0, together 1.")
-    motions = sorted({recording.motion for recording in recordings})
+    motions = sorted(set(of))
     wanted = {name: share for name, share in shares.items() if share > 0}
     if len(motions) < len(wanted):
         raise DataError(
@@ -38,4 +43,4 @@ def split_by_motion(recordings: Sequence[Recording], shares: Mapping[str, float]
     order = random_stream(seed).permutation(len(motions)).tolist()
     dealt = iter(order)
     home = {motions[next(dealt)]: name for name, count in counts.items() for _ in range(count)}
-    return {name: [k for k, each in enumerate(recordings) if home[each.motion] == name] for name in shares}
+    return {name: [k for k, motion in enumerate(of) if home[motion] == name] for name in shares}

@@ -26,6 +26,7 @@ from .whole_files import WholeFiles
 LINKS = (
     *("horizon", "view_size", "words"),
     *("layout", "history"),
+    *("skeleton", "features", "max_frames", "audio_size"),
     *("observation_size", "action_size", "action_kind", "cost_names"),
 )
 """What a datamodule knows and a module must be built with; linked where both have it."""

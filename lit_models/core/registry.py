@@ -40,6 +40,19 @@ _FEW_ROLLOUTS = {"num_envs": 4, "rollout_length": 4, "val": 4, "test": 4, "eval_
 
 REGISTRY: dict[str, Entry] = {
     "CPO": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
+    "MotionDDPM": Entry(
+        data="MotionClips",
+        tiny={"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 5, "text_size": 16},
+        tiny_data={
+            "clips": 24,
+            "frames": 24,
+            "val": 0.25,
+            "test": 0.25,
+            "batch_size": 4,
+            "steps_per_epoch": 5,
+        },
+        few={"clips": 12, "frames": 24, "val": 0.25, "test": 0.25, "batch_size": 4},
+    ),
     "StateActionDDPM": Entry(
         data="Trajectories",
         tiny={"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_train_timesteps": 5},

@@ -1,0 +1,150 @@
+"""What is said about a clip: tables of labels, files of captions, transcripts, or else the clip's name."""
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ..core import DataError
+from .clip import Clip
+
+Captions = Literal["auto", "files", "names", "none"]
+TABLES = ("labels.tsv", "labels.csv")
+_COLUMNS = ("description", "caption", "text", "title", "label")
+_SETS = re.compile(r"^(humanoid3d|amp[_ ]humanoid)[_ ]", re.IGNORECASE)
+
+
+class Label(NamedTuple):
+    """A row of a table of labels."""
+
+    captions: tuple[str, ...]
+    fps: float | None = None
+
+
+class Tagged(NamedTuple):
+    """A caption of part of a motion, or of all of it."""
+
+    caption: str
+    start: float = 0.0
+    """s"""
+    end: float | None = None
+    """s; None: to the end of the motion."""
+
+
+def from_name(name: str) -> str:
+    """Words of a file's name: ``walk1`` and ``humanoid3d_walk`` are "walk", ``zombieWalk1`` is "zombie walk".
+
+    Numbers alone (``02_01``) say nothing: then it is empty.
+    """
+    stem = _SETS.sub("", Path(name).name)
+    stem = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)
+    return " ".join(re.findall(r"[^\W\d_]+", stem)).lower()
+
+
+def table(path: str | Path) -> dict[str, Label]:
+    """A table of labels by clip: a header line, tabs (or commas in a csv) between columns.
+
+    The first column names the clip (without ending); ``description``, ``caption``, ``text``, ``title`` or ``label``
+    holds what is said of it; ``fps`` may hold its rate.
+
+    Raises:
+        DataError: no such columns, a rate that is no number, or a row with no caption.
+    """
+    path = Path(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t"))
+    header = rows[0] if rows else []
+    spoken = next((column for column in _COLUMNS if column in header[1:]), None)
+    if spoken is None:
+        raise DataError(f"{path}: columns {header}: the clip first, and one of {', '.join(_COLUMNS)}.")
+    labels: dict[str, Label] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        values = dict(zip(header, row, strict=False))
+        if not row or not values.get(spoken):
+            raise DataError(f"{path}:{number}: no {spoken} for {row[0] if row else 'this row'}: write one, or cut it.")
+        try:
+            fps = float(values["fps"]) if values.get("fps") else None
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: fps={values['fps']}: a number is needed.") from error
+        old = labels.get(row[0], Label(()))
+        labels[row[0]] = Label((*old.captions, values[spoken]), fps if fps is not None else old.fps)
+    return labels
+
+
+def table_of(path: Path) -> dict[str, Label]:
+    """The table of labels beside a file; empty where there is none."""
+    return next((table(path.with_name(name)) for name in TABLES if path.with_name(name).is_file()), {})
+
+
+def tagged(path: str | Path) -> list[Tagged]:
+    """Lines ``caption#tokens#from#to`` as HumanML3D has them, or captions alone.
+
+    From and to are seconds; 0 and 0, or NaN, mean all of the motion.
+
+    Raises:
+        DataError: a line with other parts, or times that are none.
+    """
+    found: list[Tagged] = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        parts = line.strip().split("#")
+        if len(parts) not in (1, 4):
+            raise DataError(f"{path}:{number}: {line.strip()!r}: caption#tokens#from#to, or a caption alone.")
+        try:
+            start, end = (float(part) for part in parts[2:]) if len(parts) == 4 else (0.0, 0.0)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {error}: from and to are seconds.") from error
+        start, end = (0.0 if math.isnan(time) else time for time in (start, end))
+        if not (0 <= start < end or start == end == 0):
+            raise DataError(f"{path}:{number}: from {start:g} to {end:g} s: 0 <= from < to, or 0 and 0 for all of it.")
+        found.append(Tagged(parts[0].strip(), start, end or None))
+    return found
+
+
+def attach(clips: Sequence[Clip], how: Captions = "auto", root: Path | None = None) -> list[Clip]:
+    """Clips with captions, where a reader gave them none.
+
+    Args:
+        clips: as read.
+        how: ``files``: from a table of labels, or a text file of the clip's name, beside it; ``names``: from its name;
+            ``auto``: from files, or else from its name; ``none``: no captions at all, even where files have them.
+        root: a folder, in and under which every table of labels must speak of these clips only.
+
+    Raises:
+        DataError: unknown ``how``, a table of labels with a row that no clip has, or a file that cannot be read.
+    """
+    if how not in ("auto", "files", "names", "none"):
+        raise DataError(f"captions={how}: one of auto, files, names, none.")
+    if how == "none":
+        return [replace(clip, captions=()) for clip in clips]
+    if how != "names" and root is not None:
+        _no_strays(clips, root)
+    return [clip if clip.captions else replace(clip, captions=_of(clip, how)) for clip in clips]
+
+
+def _of(clip: Clip, how: Captions) -> tuple[str, ...]:
+    source = Path(clip.source)
+    if how != "names" and clip.source:
+        label = table_of(source).get(source.stem)
+        if label is not None:
+            return label.captions
+        text = source.with_suffix(".txt")
+        if text != source and text.is_file():
+            return tuple(one.caption for one in tagged(text))
+    named = from_name(clip.name) if how != "files" else ""
+    return (named,) if named else ()
+
+
+def _no_strays(clips: Iterable[Clip], root: Path) -> None:
+    known = {Path(clip.source).with_suffix("") for clip in clips}
+    for path in sorted(found for name in TABLES for found in root.rglob(name)):
+        strays = [clip for clip in table(path) if path.parent / clip not in known]
+        if strays:
+            raise DataError(
+                f"{path}: {', '.join(strays[:3])}{' ...' if len(strays) > 3 else ''}: captions without a motion "
+                "beside the table. Put the motion there, or cut these rows."
+            )

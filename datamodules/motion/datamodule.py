@@ -1,0 +1,198 @@
+"""MotionClips: human motion with what is said of it and heard along it, from files or generated."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..core import BaseDataModule, DataError
+from ..trajectories.splits import deal
+from .batch import MotionBatch
+from .captions import Captions
+from .clip import Clip, common_skeleton
+from .draw import save_film, strip
+from .features import canonical, describe, resample, to_clip
+from .procedural import generate
+from .readers import Format, read_folder
+from .skeleton import Skeleton
+from .speech import generate_speech
+from .table import ClipTable, make_row
+from .writers import write_bvh, write_npz
+
+
+class MotionClips(BaseDataModule):
+    """Clips of one skeleton.
+
+    Without ``root`` they are generated in seconds: a person of 22 joints who walks, turns, waves, squats, kicks, with
+    captions (``generated: motion``), or who talks and steps with the hands and feet on the beat (``speech``). With
+    ``root`` they come from files, see ``readers``.
+
+    Args:
+        root: file or folder.
+        format: of the files; ``auto`` recognises them by what they hold.
+        source_fps: frames a second, where the files do not say.
+        said: where captions come from: ``auto``, files or names, see ``captions``.
+        generated: what is generated without ``root``.
+        clips: how many.
+        kind: of the columns: ``rot6d``, ``axis_angle`` or ``positions``.
+        fps: resample to so many frames a second; None keeps the files' own.
+        frames: longest motion that is shown at once.
+        shortest: clips with fewer frames are left out.
+        audio_bands: bands of log-mel where there is sound; 0 leaves the sound out.
+        val: share of the motions held out for validation.
+        test: share of the motions held out for the test.
+        std_floor: least standard deviation of a column, so that joints that never move do not matter.
+        **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        format: Format = "auto",
+        source_fps: float | None = None,
+        said: Captions = "auto",
+        generated: Literal["motion", "speech"] = "motion",
+        clips: int = 1000,
+        kind: Literal["rot6d", "axis_angle", "positions"] = "rot6d",
+        fps: float | None = 20.0,
+        frames: int = 120,
+        shortest: int = 20,
+        audio_bands: int = 32,
+        val: float = 0.1,
+        test: float = 0.1,
+        std_floor: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if clips < 3 or frames < 4 or shortest < 4 or audio_bands < 0:
+            raise DataError(
+                f"clips={clips}, frames={frames}, shortest={shortest}, audio_bands={audio_bands}: at least 3, 4, 4, 0."
+            )
+        self.root, self.frames = root, frames
+        self._splits: dict[str, ClipTable] | None = None
+        self._skeleton: Skeleton | None = None
+        self._shown: list[Clip] = []
+
+    # ------------------------------------------------------------------ what a module must know
+    @property
+    def skeleton(self) -> dict[str, Any]:
+        """Names, parents, offsets, up and feet."""
+        self.split("train")
+        assert self._skeleton is not None  # noqa: S101 (made with the splits)
+        return self._skeleton.plain
+
+    @cached_property
+    def features(self) -> dict[str, Any]:
+        """What the columns of a motion mean."""
+        self.split("train")
+        return self._features
+
+    @property
+    def audio_size(self) -> int:
+        """Features A of a frame of sound; 0 without sound."""
+        audio = self.split("train").rows[0].audio
+        return 0 if audio is None else audio.shape[1]
+
+    @property
+    def max_frames(self) -> int:
+        """Longest motion that a batch has."""
+        return self.frames
+
+    @cached_property
+    def statistics(self) -> dict[str, Tensor]:
+        """Mean and standard deviation (F,) over all frames of the training split; never of a file by itself."""
+        frames = torch.cat([row.motion for row in self.split("train").rows]).double()
+        std = frames.std(dim=0, correction=0).clamp_min(self.hparams["std_floor"])
+        return {"mean": frames.mean(dim=0).float(), "std": std.float()}
+
+    # ------------------------------------------------------------------ loaders
+    def train_dataloader(self) -> DataLoader[MotionBatch]:
+        """Clips of the training motions, shuffled."""
+        return self.loader(self.split("train"), train=True)
+
+    def val_dataloader(self) -> DataLoader[MotionBatch]:
+        """Clips of the validation motions, in order."""
+        return self.loader(self.split("val"), train=False)
+
+    def test_dataloader(self) -> DataLoader[MotionBatch]:
+        """Clips of the test motions, in order."""
+        return self.loader(self.split("test"), train=False)
+
+    def predict_dataloader(self) -> DataLoader[MotionBatch]:
+        """The same as for testing."""
+        return self.test_dataloader()
+
+    # ------------------------------------------------------------------ results
+    def clip(self, motion: Tensor, name: str, caption: str = "") -> Clip:
+        """A motion (T, F) as a clip."""
+        self.split("train")
+        assert self._skeleton is not None  # noqa: S101
+        said = (caption,) if caption else ()
+        return to_clip(motion.detach().cpu(), self.features, self._skeleton, name, captions=said)
+
+    def show(self, motions: list[Tensor], captions: list[str]) -> None:
+        """Keep motions (T, F) for the pictures of a run."""
+        pairs = zip(motions, captions, strict=True)
+        self._shown = [self.clip(motion, f"motion {k}", said) for k, (motion, said) in enumerate(pairs)]
+
+    def figures(self) -> dict[str, Figure]:
+        """Moments of the motions that were shown last."""
+        return {"motions": strip(self._shown)} if self._shown else {}
+
+    def write(self, motion: Tensor, caption: str, path: Path) -> None:
+        """Write ``path``.bvh (where the columns are rotations), ``path``.npz and ``path``.gif.
+
+        Args:
+            motion: (T, F).
+            caption: what it was made from.
+            path: without an ending; its folder exists.
+        """
+        clip = self.clip(motion, path.name, caption)
+        if clip.rotations is not None:
+            write_bvh(clip, path.with_suffix(".bvh"))
+        write_npz(clip, path.with_suffix(".npz"))
+        save_film(path.with_suffix(".gif"), [clip])
+
+    # ------------------------------------------------------------------ data
+    def prepare_data(self) -> None:
+        """Read or generate everything, so that what is wrong with it is known before a module is built."""
+        self.split("train")
+
+    def split(self, name: str) -> ClipTable:
+        """The clips of a split."""
+        if self._splits is None:
+            self._splits = self._load()
+        return self._splits[name]
+
+    def _load(self) -> dict[str, ClipTable]:
+        h = self.hparams
+        if self.root is None:
+            rank_zero_info(f"data.root is not set: {h['clips']} generated clips ({h['generated']}).")
+            clips = (generate_speech if h["generated"] == "speech" else generate)(h["clips"], self.seed)
+        else:
+            clips = read_folder(Path(self.root), h["format"], h["source_fps"], h["said"])
+        clips = [canonical(clip if h["fps"] is None else resample(clip, h["fps"])) for clip in clips]
+        clips = [clip for clip in clips if len(clip) >= h["shortest"]]
+        if not clips:
+            raise DataError(f"no clip has {h['shortest']} frames: lower data.shortest, or raise data.fps.")
+        self._skeleton = common_skeleton(clips)
+        clips = [replace(clip, skeleton=self._skeleton) for clip in clips]
+        if h["kind"] != "positions" and any(clip.rotations is None for clip in clips):
+            raise DataError(f"data.kind={h['kind']}: these files hold positions only. Set data.kind=positions.")
+        self._features = describe(h["kind"], len(self._skeleton.names), clips[0].fps)
+        shares = {"train": 1 - h["val"] - h["test"], "val": h["val"], "test": h["test"]}
+        dealt = deal([clip.motion for clip in clips], shares, self.seed)
+        rows = [make_row(clip, self._features, h["audio_bands"]) for clip in clips]
+        for name, numbers in dealt.items():
+            seconds = sum(clips[k].seconds for k in numbers)
+            rank_zero_info(f"{name}: {len(numbers):,} clips, {seconds / 60:.1f} minutes.")
+        return {
+            name: ClipTable([rows[k] for k in of], self.frames, self._features["fps"], name == "train")
+            for name, of in dealt.items()
+        }

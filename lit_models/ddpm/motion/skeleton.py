@@ -1,0 +1,250 @@
+"""What the columns of a motion mean: from physical features to joints in the world, differentiable."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+KINDS = ("positions", "axis_angle", "rot6d", "humanml3d")
+ROTATIONS = {"axis_angle": 3, "rot6d": 6}
+"""Kinds that hold rotations, and their columns a joint."""
+
+
+class Pose(NamedTuple):
+    """Joints over time.
+
+    Attributes:
+        positions: (..., T, J, 3) m, in the world.
+        rotations: (..., T, J, 3, 3), from each joint's frame to its parent's; None where features hold none.
+    """
+
+    positions: Tensor
+    rotations: Tensor | None
+
+
+class MotionLayout(nn.Module):
+    """Decodes the features of a motion on one skeleton; its only state are index buffers, which no checkpoint keeps.
+
+    Kinds of features, F columns: ``positions``, J * 3, m in the world; ``axis_angle``, J * 3 rotation vectors, rad;
+    ``rot6d``, J * 6, the first two columns of each rotation matrix (Zhou et al., arXiv:1812.07035, section 4.2); with
+    ``root`` the last two kinds end with the root's position, and without it the root stays at the origin;
+    ``humanml3d``, 12 J - 1 (Guo et al., CVPR 2022, section 5), of which the positions are read: its rotations belong to
+    another skeleton and to another order of composition.
+
+    Args:
+        skeleton: ``names``, ``parents`` (-1 for the root, which comes first), ``offsets`` in m, ``up``, ``feet``.
+        features: ``kind``, ``joints``, ``root``, ``size``, ``fps``.
+
+    Raises:
+        ValueError: an unknown kind or joint, no tree, or sizes that contradict each other; names the key.
+    """
+
+    offsets: Tensor
+    inner: Tensor
+    above: Tensor
+    by_depth: Tensor
+    by_number: Tensor
+    bone: Tensor
+    bone_parent: Tensor
+
+    def __init__(self, skeleton: Mapping[str, Any], features: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.names: list[str] = list(skeleton["names"])
+        self.parents: list[int] = list(skeleton["parents"])
+        self.kind: str = features["kind"]
+        self.root = bool(features.get("root", False))
+        self.size: int = features["size"]
+        self.fps = float(features["fps"])
+        self._check(skeleton, features)
+        self.up: int = "xyz".index(skeleton["up"])
+        self.feet = self.joints_of(skeleton.get("feet", ()))
+        levels = _by_depth(self.parents)
+        flat = [joint for level in levels for joint in level]
+        inner = [joint for joint in flat if joint in self.parents]  # a leaf's rotation moves nothing
+        self.widths = [len(level) for level in levels]
+        self.inner_widths = [sum(joint in self.parents for joint in level) for level in levels]
+        above = [0, *(levels[d - 1].index(self.parents[j]) for d in range(1, len(levels)) for j in levels[d])]
+        self._index("inner", inner)
+        self._index("above", above)  # place of the parent in its level
+        self._index("by_depth", flat)
+        self._index("by_number", [flat.index(joint) for joint in range(len(flat))])
+        self._index("bone", list(range(1, len(flat))))
+        self._index("bone_parent", self.parents[1:])
+        self.register_buffer("offsets", torch.tensor(skeleton["offsets"], dtype=torch.float64), persistent=False)
+
+    @property
+    def joints(self) -> int:
+        """J."""
+        return len(self.names)
+
+    @property
+    def has_rotations(self) -> bool:
+        """Whether the features hold rotations, so that bones keep their lengths whatever is predicted."""
+        return self.kind in ROTATIONS
+
+    @property
+    def bone_lengths(self) -> Tensor:
+        """Of the skeleton at rest (J - 1,) m, float64."""
+        lengths: Tensor = torch.linalg.vector_norm(self.offsets[1:], dim=-1)
+        return lengths
+
+    def joints_of(self, names: Sequence[str]) -> list[int]:
+        """Numbers of joints.
+
+        Raises:
+            ValueError: a name that the skeleton lacks.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise ValueError(f"joints {', '.join(unknown)} are not in the skeleton, which has {', '.join(self.names)}.")
+        return [self.names.index(name) for name in names]
+
+    def forward(self, motion: Tensor) -> Pose:
+        """Decode.
+
+        Args:
+            motion: physical (..., T, F).
+
+        Returns:
+            Positions (..., T, J, 3) m and rotations (..., T, J, 3, 3).
+
+        Raises:
+            ValueError: another number of columns.
+        """
+        self._require(motion)
+        if self.kind == "positions":
+            return Pose(motion.reshape(*motion.shape[:-1], self.joints, 3), None)
+        if self.kind == "humanml3d":
+            return Pose(_humanml3d(motion, self.joints), None)
+        rotations = self._rotations(self._columns(motion))
+        return Pose(self.forward_kinematics(rotations, self._root(motion)), rotations)
+
+    def positions(self, motion: Tensor) -> Tensor:
+        """What ``forward`` gives of them, without the rotations that nothing hangs on."""
+        if not self.has_rotations:
+            return self(motion).positions  # type: ignore[no-any-return]
+        self._require(motion)
+        rotations = self._rotations(self._columns(motion).index_select(-2, self.inner))
+        return self._place(rotations, self._root(motion))
+
+    def forward_kinematics(self, rotations: Tensor, root: Tensor) -> Tensor:
+        """Where joints are: all of one depth of the tree at once.
+
+        Args:
+            rotations: local (..., J, 3, 3).
+            root: position of the root (..., 3) m.
+
+        Returns:
+            (..., J, 3) m in the world.
+        """
+        return self._place(rotations.index_select(-3, self.inner), root)
+
+    def _place(self, rotations: Tensor, root: Tensor) -> Tensor:
+        """The same of the rotations of joints with children alone (..., I, 3, 3), by depth."""
+        offsets = self.offsets.to(rotations.dtype)[self.by_depth, :, None]  # (J, 3, 1)
+        turned, placed = rotations.new_zeros(()), root[..., None, :]
+        found = [placed]
+        with torch.autocast(rotations.device.type, enabled=False):
+            levels = zip(
+                torch.split(rotations, self.inner_widths, dim=-3),
+                torch.split(offsets, self.widths),
+                torch.split(self.above, self.widths),
+                strict=True,
+            )
+            for depth, (local, offset, above) in enumerate(levels):
+                if depth:
+                    turned = turned.index_select(-3, above)  # (..., L, 3, 3), of the parents
+                    placed = placed.index_select(-2, above) + (turned @ offset).squeeze(-1)  # (..., L, 3)
+                    found.append(placed)
+                turned = turned[..., : local.shape[-3], :, :] @ local if depth else local
+            return torch.cat(found, dim=-2).index_select(-2, self.by_number)
+
+    def _root(self, motion: Tensor) -> Tensor:
+        return motion[..., -3:] if self.root else torch.zeros_like(motion[..., -3:])
+
+    def _columns(self, motion: Tensor) -> Tensor:
+        """Those of rotations (..., J, 3 or 6)."""
+        width = ROTATIONS[self.kind]
+        return motion[..., : self.joints * width].reshape(*motion.shape[:-1], self.joints, width)
+
+    def _rotations(self, columns: Tensor) -> Tensor:
+        """Matrices (..., 3, 3) of columns (..., 3 or 6)."""
+        try:
+            import roma
+        except ImportError as missing:
+            raise ImportError(f"features of kind {self.kind!r} need roma: pip install 'litmotif[motion]'.") from missing
+        if self.kind == "axis_angle":
+            matrices: Tensor = roma.unitquat_to_rotmat(roma.rotvec_to_unitquat(columns))  # faster, and smooth at 0
+        else:
+            pair = columns.reshape(*columns.shape[:-1], 2, 3).transpose(-1, -2)  # (..., 3, 2)
+            matrices = roma.special_gramschmidt(pair, epsilon=1e-6)
+        return matrices
+
+    def bones(self, positions: Tensor) -> Tensor:
+        """Vectors from parents to their children (..., J - 1, 3) of positions (..., J, 3)."""
+        return positions.index_select(-2, self.bone) - positions.index_select(-2, self.bone_parent)
+
+    def _require(self, motion: Tensor) -> None:
+        if motion.shape[-1] != self.size:
+            raise ValueError(f"motion has {motion.shape[-1]} columns; features of kind {self.kind!r} have {self.size}.")
+
+    def _index(self, name: str, joints: list[int]) -> None:
+        self.register_buffer(name, torch.tensor(joints, dtype=torch.long), persistent=False)
+
+    def _check(self, skeleton: Mapping[str, Any], features: Mapping[str, Any]) -> None:
+        joints = len(self.names)
+        for key in ("parents", "offsets"):
+            if len(skeleton[key]) != joints:
+                raise ValueError(f"skeleton.{key} has {len(skeleton[key])} entries for {joints} names.")
+        for joint, parent in enumerate(self.parents):
+            if not (parent == -1 if joint == 0 else 0 <= parent < joint):
+                raise ValueError(
+                    f"skeleton.parents[{joint}]={parent} ({self.names[joint]!r}): the root comes first with -1, every "
+                    "other joint after its parent."
+                )
+        if skeleton["up"] not in ("y", "z"):
+            raise ValueError(f"skeleton.up={skeleton['up']!r}: choose 'y' or 'z'.")
+        if self.kind not in KINDS:
+            raise ValueError(f"features.kind={self.kind!r}: choose one of {', '.join(KINDS)}.")
+        size = 12 * joints - 1 if self.kind == "humanml3d" else joints * ROTATIONS.get(self.kind, 3)
+        size += 3 if self.root and self.has_rotations else 0
+        if features["joints"] != joints or self.size != size:
+            raise ValueError(
+                f"features.joints={features['joints']}, features.size={self.size}: kind {self.kind!r} with root "
+                f"{self.root} on a skeleton of {joints} joints has {size} columns."
+            )
+
+
+def _by_depth(parents: list[int]) -> list[list[int]]:
+    """Joints of each depth of the tree, those with children first."""
+    depth = [0] * len(parents)
+    for joint, parent in enumerate(parents[1:], start=1):
+        depth[joint] = depth[parent] + 1
+    order = sorted(range(len(parents)), key=lambda joint: joint not in parents)
+    return [[joint for joint in order if depth[joint] == level] for level in range(max(depth) + 1)]
+
+
+def _humanml3d(motion: Tensor, joints: int) -> Tensor:
+    """Positions (..., T, J, 3) of the 263 columns (J = 22): turns and steps of the root add up along the frames.
+
+    Columns: half the turn to the next frame about y, rad; the root's step to it over the ground, (x, z) in the frame
+    that faces forward; its height; the other joints in that frame, above the root's place on the ground.
+    """
+    turned, step = motion[..., 0], motion[..., 1:3]
+    before = torch.cat([torch.zeros_like(turned[..., :1]), turned[..., :-1]], dim=-1)
+    angle = -2 * before.cumsum(dim=-1)  # (..., T)
+    steps = torch.cat([torch.zeros_like(step[..., :1, :]), step[..., :-1, :]], dim=-2)
+    ground = _about_y(steps, angle).cumsum(dim=-2)  # (..., T, 2)
+    root = torch.stack([ground[..., 0], motion[..., 3], ground[..., 1]], dim=-1)  # (..., T, 3)
+    local = motion[..., 4 : 1 + 3 * joints].reshape(*motion.shape[:-1], joints - 1, 3)  # (..., T, J - 1, 3)
+    plane = _about_y(local[..., [0, 2]], angle[..., None]) + ground[..., None, :]  # (..., T, J - 1, 2)
+    others = torch.stack([plane[..., 0], local[..., 1], plane[..., 1]], dim=-1)
+    return torch.cat([root[..., None, :], others], dim=-2)
+
+
+def _about_y(xz: Tensor, angle: Tensor) -> Tensor:
+    """Turn vectors (..., 2) over the ground by angles (...), rad, about the y axis."""
+    cos, sin = angle.cos(), angle.sin()
+    x, z = xz.unbind(-1)
+    return torch.stack([cos * x + sin * z, cos * z - sin * x], dim=-1)
