@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ..core import BaseDataModule, DataError, Draw
 from ..envs.mobile_base import DT
 from .batch import Window
-from .contact import soles
+from .contact import poses, soles
 from .features import robot_features
 from .jumps import Jumps, clean, report
 from .kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
@@ -28,6 +28,7 @@ from .readers.folder import Format, read_folder
 from .readers.g1_csv import Order
 from .recording import Layout, Recording
 from .resample import resample
+from .skeleton import Skeleton, draw_strip
 from .splits import split_by_motion
 from .store import TrajectoryStore
 
@@ -129,6 +130,7 @@ class Trajectories(BaseDataModule):
         self.tasks: list[TaskName] = [task for task in TASKS if tasks is None or task in tasks]
         self._splits: dict[str, Windows] | None = None
         self._rollouts: dict[str, Rollouts] = {}
+        self._shown: dict[str, Tensor] = {}
 
     # ------------------------------------------------------------------ what a module must know
     @property
@@ -191,9 +193,18 @@ class Trajectories(BaseDataModule):
             for task in self.tasks
         }
 
+    def show(self, plans: dict[str, Tensor]) -> None:
+        """Keep plans of one window, states (W, S) by title, for the pictures of a run."""
+        self._shown = {title: states.detach().cpu() for title, states in plans.items()}
+
     def figures(self) -> dict[str, Figure]:
-        """Pictures of the latest episodes in closed loop."""
-        return {task: draw_paths(rollouts, task) for task, rollouts in self._rollouts.items()}
+        """Pictures of the latest episodes in closed loop, and of the robot in the plans that were shown last."""
+        found = {task: draw_paths(rollouts, task) for task, rollouts in self._rollouts.items()}
+        if self._shown and self.layout["joints"]:
+            bodies = {title: poses(states, self.layout, self._robot)[0] for title, states in self._shown.items()}
+            skeletons = [Skeleton(title, points.numpy()) for title, points in bodies.items()]
+            found["plans"] = draw_strip(skeletons, self._robot.edges, self._robot.bodies)
+        return found
 
     # ------------------------------------------------------------------ data
     def prepare_data(self) -> None:

@@ -54,6 +54,7 @@ class StateActionDDPM(BaseModule):
         sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
         sampler_options: of its constructor, such as ``{eta: 1.0}`` or ``{class_path: ...}``.
         sampling_steps: model evaluations a plan; None takes K.
+        within_limits: keep the joints of plans within their limits, where the layout tells them.
         guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
             [0.5, 0]}]``.
         guidance: how costs act, see ``GuidanceSettings``.
@@ -101,6 +102,7 @@ class StateActionDDPM(BaseModule):
         sampler: SamplerName = "ddim",
         sampler_options: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
+        within_limits: bool = True,
         guide: list[dict[str, Any]] | None = None,
         guidance: dict[str, Any] | None = None,
         task_options: dict[str, dict[str, Any]] | None = None,
@@ -143,6 +145,7 @@ class StateActionDDPM(BaseModule):
             self.objective.known,
             make_sampler(sampler, sampler_options),
             sampling_steps,
+            within_limits,
         )
         self.settings = GuidanceSettings(**(guidance or {}))
         self.guide = None if guide is None else make_costs(guide, self.layout, history)
@@ -179,10 +182,14 @@ class StateActionDDPM(BaseModule):
         self._evaluate(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same."""
-        self._evaluate(batch)
+        """The same; one window is kept for a picture."""
+        plans = self._evaluate(batch)
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if batch_idx == 0 and self.trainer.is_global_zero and hasattr(data, "show"):
+            planned = {name: plan.states[0, 0] for name, plan in plans.items()}
+            data.show({"ground truth": batch.states[0]} | planned)
 
-    def _evaluate(self, batch: Batch) -> None:
+    def _evaluate(self, batch: Batch) -> dict[str, Plan]:
         items = batch.item.tolist()
         sources = [generator(self.hparams["seed"], 0, item) for item in items]
         x0 = self.normalizer.normalise(batch.states, batch.actions)
@@ -197,6 +204,7 @@ class StateActionDDPM(BaseModule):
         if self.guide is not None:
             plans["guided"] = self._plans(truth, items, count, self.guide)
         self.evaluation.add(plans, truth, self.normalizer, noise, self.guide, feet)
+        return plans
 
     def _plans(self, past: Plan, items: Sequence[int], count: int, guide: CostFunction | None = None) -> Plan:
         """``count`` plans from each past: (G, B, W, ...)."""

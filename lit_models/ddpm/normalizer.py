@@ -142,6 +142,22 @@ class Normalizer(nn.Module):
                 states = states + (mixtures - states @ mixed.T) @ gain.T  # small numbers: they round better than x
         return states * self.state_std + self.state_mean, actions * self.action_std + self.action_mean
 
+    def bounds(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Smallest and largest value of each column of both streams (E + S,), (A,) within the limits of the joints."""
+        layout = self.layout
+        limits = torch.tensor(layout.joint_limits).to(self.state_mean).unbind(-1)  # two of (J,)
+        found = []
+        for limit, infinite in zip(limits, (-torch.inf, torch.inf), strict=True):
+            states = torch.full_like(self.state_mean, infinite)
+            if "joint_pos" in layout:
+                states[layout.slice("joint_pos")] = limit
+            actions = limit if layout.action_is_joint_position else torch.full_like(self.action_mean, infinite)
+            free = states.new_full((len(self.mixing),), infinite)
+            columns = torch.cat([free, (states - self.state_mean) / self.state_std])
+            found.append((columns, (actions - self.action_mean) / self.action_std))
+        (low, acted_low), (high, acted_high) = found
+        return (low, high), (acted_low, acted_high)
+
     def _require_statistics(self) -> None:
         if not self.fitted:
             raise RuntimeError(

@@ -13,7 +13,7 @@ from .frames import reframed
 from .guidance import Guidance
 from .layout import StateLayout
 from .normalizer import Normalizer
-from .samplers import DDIM, DDPM, Denoiser, DPMSolver, Noise, Sampler, Streams, level_path
+from .samplers import DDIM, DDPM, Denoiser, DPMSolver, Guide, Noise, Sampler, Streams, level_path
 
 SamplerName = Literal["ddpm", "ddim", "dpm_solver", "diffusers"]
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -94,6 +94,16 @@ def row_noise(sources: Sequence[torch.Generator]) -> Noise:
     return draw
 
 
+def _clamped(guide: Guide | None, bounds: Sequence[tuple[Tensor, Tensor]]) -> Guide:
+    """A guide that ends within bounds (D,) of each stream."""
+
+    def clamp(x0: Streams, x: Streams, levels: Streams) -> Streams:
+        moved = x0 if guide is None else guide(x0, x, levels)
+        return tuple(part.clamp(*pair) for part, pair in zip(moved, bounds, strict=True))
+
+    return clamp
+
+
 @dataclass(frozen=True)
 class Planner:
     """A denoiser with what it takes to plan.
@@ -105,6 +115,8 @@ class Planner:
         known: tokens of states and actions that are given (2, W) bool.
         sampler: which.
         steps: model evaluations a plan; None takes one a level.
+        within_limits: clamp joint angles of x_0-hat, in states and in actions that are joint positions, to their limits
+            at each step.
     """
 
     denoise: Denoiser
@@ -113,6 +125,7 @@ class Planner:
     known: Tensor
     sampler: Sampler
     steps: int | None = None
+    within_limits: bool = True
 
     def paths(self, rolled: Rolled | None = None) -> Streams:
         """The levels of a plan (steps + 1, W) for states and actions: known tokens stay at 0."""
@@ -158,9 +171,11 @@ class Planner:
         denoise, guide = self.denoise, None
         if guidance is not None:
             denoise, guide = guidance.attach(denoise, self.diffusions, self.normalizer.physical)
+        if self.within_limits and self.normalizer.layout.joint_limits:
+            guide = _clamped(guide, self.normalizer.bounds())
         done = self.sampler.sample(denoise, self.diffusions, x, paths, noise, guide)
         parts: list[Tensor] = []
-        for given, planned in zip((states, actions), self.normalizer.physical(done), strict=True):
+        for given, planned in zip((states, actions), self._limited(*self.normalizer.physical(done)), strict=True):
             steps = int(self.known[len(parts)].sum())
             parts.append(torch.cat([given[:, :steps], planned[:, steps:]], dim=1))  # what is known comes back exactly
         return Plan(*parts)
@@ -176,6 +191,18 @@ class Planner:
             raised = diffusion.to(value.device).add_noise(value, noisy, level.expand(value.shape[:2]))
             streams.append(torch.where((old & ~known).to(value.device)[:, None], raised, noisy))
         return tuple(streams)
+
+    def _limited(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Joints within their limits, for good: the emphasis projection's way back mixes columns."""
+        layout = self.normalizer.layout
+        if not (self.within_limits and layout.joint_limits):
+            return states, actions
+        lower, upper = torch.tensor(layout.joint_limits).to(states).unbind(-1)
+        if "joint_pos" in layout:
+            states = states.clone()
+            columns = layout.slice("joint_pos")
+            states[..., columns] = states[..., columns].clamp(lower, upper)
+        return states, actions.clamp(lower, upper) if layout.action_is_joint_position else actions
 
     def _begin(self, states: Tensor, actions: Tensor, noise: Noise) -> Streams:
         """Streams (B, W, ...) with what is known in front and noise behind it."""

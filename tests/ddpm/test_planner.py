@@ -9,7 +9,7 @@ from lit_models.ddpm.normalizer import Normalizer
 from lit_models.ddpm.objective import known_tokens
 from lit_models.ddpm.planner import Plan, Planner, Rolled, make_sampler, roll, row_noise
 
-from .layouts import base
+from .layouts import base, robot
 
 N, W = 2, 6
 
@@ -166,3 +166,29 @@ def test_another_frame_and_back():
 def _turned(place, angle):
     cos, sin = angle.cos(), angle.sin()
     return torch.stack([cos * place[:, 0] - sin * place[:, 1], sin * place[:, 0] + cos * place[:, 1]], dim=-1)
+
+
+@pytest.mark.parametrize("emphasis", [None, 6.0])
+def test_joints_stay_within_their_limits(emphasis):
+    normalizer = Normalizer(robot, emphasis)
+    sizes = (robot.state_size, robot.state_size, robot.action_size, robot.action_size)
+    normalizer.fit(*(value * torch.ones(size) for value, size in zip((0.1, 0.7, 0.0, 0.5), sizes, strict=True)))
+    diffusion = make_diffusion(20)
+    plans = {}
+    for within in (True, False):
+        planner = Planner(
+            lambda x, levels: tuple(3 * part for part in x),
+            normalizer,
+            (diffusion, diffusion),
+            known_tokens(N, W),
+            make_sampler("ddim", None),
+            within_limits=within,
+        )
+        cost = Joystick(robot, N, velocity=[1.0, 0.0])
+        plans[within] = planner.plan(*(torch.zeros(2, W, size) for size in sizes[1:3]), noise(1, 2), Guidance(cost))
+    lower, upper = torch.tensor(robot.joint_limits).unbind(-1)
+    for within, (states, actions) in plans.items():
+        for angles in (states[:, N + 1 :, robot.slice("joint_pos")], actions[:, N:]):
+            inside = (angles >= lower - 1e-5) & (angles <= upper + 1e-5)
+            assert inside.all() == within
+    assert (plans[True].states[:, N + 1 :, :3].abs() > 1).any()  # nothing else is clamped

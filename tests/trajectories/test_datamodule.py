@@ -90,6 +90,9 @@ def test_robots_get_bodies_joints_and_joint_targets(tmp_path):
     feet = data.feet(batch.states)
     assert feet.shape == (*batch.states.shape[:2], 4, 3)
     assert feet[..., 2].abs().max() < 0.08  # it stands
+    assert data.figures() == {}
+    data.show({"ground truth": batch.states[0]})
+    assert list(data.figures()) == ["plans"]
     assert make().feet(every(make(), "val").states) is None
 
 
