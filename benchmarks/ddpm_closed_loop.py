@@ -1,18 +1,24 @@
 """Guided plans in closed loop: success in three tasks, beside full attention, other horizons and other guidance.
 
     python benchmarks/ddpm_closed_loop.py --episodes 50 --plots docs
+    python benchmarks/ddpm_closed_loop.py --variants "horizon 8" "gradient x0"
+    python benchmarks/ddpm_closed_loop.py --episodes 2 --out runs/try -- --trainer.max_epochs=1
 
 Each variant is the config ddpm/base_forest with a change, trained and tested by the command; what is finished is kept
-in --out and not run again. --plots draws plans of ours with and without guidance.
+in --out and not run again. Variants that only plan otherwise take the weights of ``ours``, which are trained first
+where there are none. Options after -- go to the command, for a try. --plots draws plans with and without guidance.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -33,6 +39,7 @@ TRAINED = {
 CHANGED = {
     "gradient x0": ["--model.guidance.gradient=x0"],
     "rolling 14, 4": ["--model.rolling=[14,4]"],
+    "rolling ramp": ["--model.rolling=ramp"],
     "no guidance": ["--model.guidance.strength=0"],
 }
 """Other ways to use the weights of ``ours``."""
@@ -50,20 +57,59 @@ def litmotif(*arguments: str, threads: int) -> float:
     return time.perf_counter() - start
 
 
-def measure(name: str, changes: list[str], weights: Path, out: Path, episodes: int, threads: int) -> dict:
-    """Results of a variant, and seconds of its training (0 where it borrows weights)."""
-    folder = (out / name.replace(" ", "_").replace(",", "")).resolve()
-    kept = folder / "run.json"
-    if not kept.exists():
-        options = ["-c", "ddpm/base_forest", *changes, f"--trainer.default_root_dir={folder}"]
-        seconds = 0.0
-        if name in TRAINED:
-            seconds = litmotif("fit", *options, "--test_after_fit=false", threads=threads)
-        where = weights if name in CHANGED else folder / "version_0"
-        litmotif("test", *options, f"--ckpt_path={where}", f"--data.task_episodes={episodes}", threads=threads)
-        results = json.loads(next(folder.rglob("results.json")).read_text())
-        kept.write_text(json.dumps({"seconds": seconds, "results": results}))
-    return json.loads(kept.read_text())
+@dataclass(frozen=True)
+class Bench:
+    """Where variants are kept, and how they are run.
+
+    Attributes:
+        out: a folder each.
+        episodes: of each task.
+        threads: of a process.
+        options: of the command, for all variants.
+    """
+
+    out: Path
+    episodes: int
+    threads: int
+    options: list[str]
+
+    def folder(self, name: str) -> Path:
+        """Where a variant is kept: its run is version_0 in there."""
+        return (self.out / name.replace(" ", "_").replace(",", "")).resolve()
+
+    def measure(self, name: str) -> dict[str, Any]:
+        """Results of a variant, and seconds of its training: 0 where it borrows weights."""
+        kept = self.folder(name) / "run.json"
+        if not kept.exists():
+            seconds = self._weights(name)
+            checkpoint = f"--ckpt_path={self.folder(name) / 'version_0'}"  # the results go there, too
+            self._run("test", name, checkpoint, f"--data.task_episodes={self.episodes}")
+            results = json.loads((self.folder(name) / "version_0" / "results.json").read_text())
+            kept.write_text(json.dumps({"seconds": seconds, "results": results}))
+        return json.loads(kept.read_text())
+
+    def _weights(self, name: str) -> float:
+        """Train, or borrow, what is not there yet; what was cut off begins again."""
+        folder, weights = self.folder(name), Path("version_0", "checkpoints")
+        trained = folder / "seconds.json"
+        if not trained.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            if name in CHANGED:
+                if not (self.folder("ours") / "run.json").exists():
+                    self._weights("ours")
+                shutil.copytree(self.folder("ours") / weights, folder / weights)
+                seconds = 0.0
+            else:
+                seconds = self._run("fit", name, "--test_after_fit=false")
+            trained.write_text(json.dumps(seconds))
+        return json.loads(trained.read_text())
+
+    def _run(self, subcommand: str, name: str, *options: str) -> float:
+        changes = {**TRAINED, **CHANGED}[name]
+        place = f"--trainer.default_root_dir={self.folder(name)}"
+        return litmotif(
+            subcommand, "-c", "ddpm/base_forest", *changes, place, *options, *self.options, threads=self.threads
+        )
 
 
 def draw(weights: Path, path: Path) -> None:
@@ -95,23 +141,24 @@ def draw(weights: Path, path: Path) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variants", nargs="+", default=[*TRAINED, *CHANGED])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*TRAINED, *CHANGED]
+    parser.add_argument("--variants", nargs="+", default=names, choices=names)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/ddpm_closed_loop"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plots", type=Path, help="folder for ddpm_fan.png")
+    parser.add_argument("options", nargs="*", help="after --: options of the command")
     args = parser.parse_args()
-    ours = (args.out / "ours").resolve() / "version_0"
+    bench = Bench(args.out, args.episodes, args.threads, args.options)
     table = Table(title=f"ddpm/base_forest, {args.episodes} episodes: success [95 %], seconds, falls, collisions")
     table.add_column("variant")
     for task in TASKS:
         table.add_column(task, justify="right")
     table.add_column("training, s", justify="right")
-    expert: dict = {}
+    expert: dict[str, str] = {}
     for name in args.variants:
-        changes = TRAINED.get(name) or CHANGED.get(name) or []
-        told = measure(name, changes, ours, args.out, args.episodes, args.threads)
+        told = bench.measure(name)
         cells, results = [], told["results"]
         for task in TASKS:
             success = results[f"{task}_success"]
@@ -124,7 +171,7 @@ def main() -> None:
     table.add_row("expert", *(expert[task] for task in TASKS), "")
     Console(width=180).print(table)
     if args.plots is not None:
-        draw(ours, args.plots)
+        draw(bench.folder("ours") / "version_0", args.plots)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from rich.table import Table
 from torch import Tensor
 
 from lit_models.ddpm.diffusion import BETA_SCHEDULES, PREDICTION_TYPES, Diffusion, make_betas, make_diffusion
-from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, Sampler, gaussian, level_path, uniform_path
+from lit_models.ddpm.paths import level_path, uniform_path
+from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, Sampler, gaussian
 
 STEPS = (10, 20, 50, 1000)
 SAMPLERS: dict[str, tuple[Sampler, str, dict[str, Any]]] = {

@@ -7,7 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 Weights = dict[str, Tensor]
 
@@ -63,15 +64,9 @@ class EMAWeights(EMAWeightAveraging):
         return self.decay if update else 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin a fit from the raw weights; a second fit of the same Trainer takes up those of the first.
-
-        Raises:
-            ValueError: the parameters are sharded.
-        """
+        """Begin a fit from the raw weights; a second fit of the same Trainer takes up those of the first."""
         if stage != "fit":
             return
-        if any(isinstance(parameter, DTensor) for parameter in pl_module.parameters()):
-            raise ValueError("EMAWeights averages whole parameters and cannot follow sharded ones: leave it out.")
         if self._run != (trainer, pl_module):
             self._run = trainer, pl_module
             self._forget()
@@ -106,6 +101,9 @@ class EMAWeights(EMAWeightAveraging):
 
     def _tracked(self, pl_module: LightningModule) -> Weights:
         """The parameters that learn, or once did; each has an average, beside it, from when it is first seen."""
+        for part in pl_module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()  # evaluation holds whole weights for a while; the shards are what learns
         named = pl_module.named_parameters(remove_duplicate=False)  # a tied weight stands under both of its names
         tracked: Weights = {name: p for name, p in named if p.requires_grad or name in self.average}
         for name, parameter in tracked.items():
@@ -173,8 +171,8 @@ class EMAWeights(EMAWeightAveraging):
         if self._module_is_foreign or not self.average:
             return
         state = checkpoint["state_dict"]
-        checkpoint["current_model_state"] = state | (self.raw or {})
-        checkpoint["state_dict"] = state | self.average
+        checkpoint["current_model_state"] = state | _whole(self.raw or {})
+        checkpoint["state_dict"] = state | _whole(self.average)
         checkpoint["averaging_state"] = {
             "n_averaged": torch.tensor(self.updates),
             "steps": torch.tensor(self.steps),
@@ -194,8 +192,24 @@ class EMAWeights(EMAWeightAveraging):
         self.updates = int(counters["n_averaged"])
         self.steps = int(counters.get("steps", self.updates))
         names = counters.get("names", self._tracked(pl_module))
-        self.average = {name: _precise(checkpoint["state_dict"][name]) for name in names}
-        pl_module.load_state_dict(checkpoint["current_model_state"], strict=pl_module.strict_loading)
+        parameters = dict(pl_module.named_parameters(remove_duplicate=False))
+        self.average = {
+            name: _laid_out(_precise(checkpoint["state_dict"][name]), parameters.get(name)) for name in names
+        }
+        raw = {"state_dict": checkpoint["current_model_state"]}
+        trainer.strategy.load_model_state_dict(raw, strict=pl_module.strict_loading)
+
+
+def _whole(weights: Weights) -> Weights:
+    """Weights without shards; all processes take part."""
+    return {name: w.full_tensor().cpu() if isinstance(w, DTensor) else w for name, w in weights.items()}
+
+
+def _laid_out(tensor: Tensor, parameter: Tensor | None) -> Tensor:
+    """A whole tensor in the shards of a parameter, where that has some."""
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)
+    return tensor
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class ResultsTable(Callback):
         shown = self._shown(results)
         rows = dict.fromkeys(["value", *(row for name in shown for row in results[name] if row not in BOUNDS)])
         names = ["model" if row == "value" else row for row in rows]
-        cells = [[self._cell(results[name], row, name in self.percent) for name in shown] for row in rows]
+        cells = [[self.cell(results[name], row, name in self.percent) for name in shown] for row in rows]
         table = Table(title=title, caption=self._others(results, shown), caption_justify="left")
         table.add_column("")
         if len(shown) > MOST_COLUMNS:
@@ -102,13 +102,14 @@ class ResultsTable(Callback):
         if self.columns is not None:
             return None
         others = [name for name in results if name not in shown]
-        texts = [f"{self._label(name)} {self._cell(results[name], 'value', name in self.percent)}" for name in others]
+        texts = [f"{self._label(name)} {self.cell(results[name], 'value', name in self.percent)}" for name in others]
         return ", ".join(texts) or None
 
     def _label(self, name: str) -> str:
         return name.replace("_", " ") + (", %" if name in self.percent else "")
 
-    def _cell(self, values: dict[str, float], row: str, percent: bool) -> str:
+    def cell(self, values: dict[str, float], row: str, percent: bool = False) -> str:
+        """A number as it is shown, that of the model with its interval."""
         if math.isnan(values.get(row, math.nan)):
             return "—"
         factor, digits = (100.0, max(0, self.digits - 2)) if percent else (1.0, self.digits)

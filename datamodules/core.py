@@ -8,14 +8,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from .errors import DataError as DataError
+
 Draw = tuple[int, int]
 """An item of the data set, and a number that decides whatever is random about showing it this time."""
 
 VARIANTS = 2**31
-
-
-class DataError(ValueError):
-    """Data that cannot be had as asked for; the message names the option and the remedy."""
 
 
 class Batches(Protocol):

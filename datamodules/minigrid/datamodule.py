@@ -10,10 +10,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch.utils.data import DataLoader
 
+from ..cache import Arrays, cache_folder, cached
 from ..core import BaseDataModule, DataError, random_stream
 from .augment import Symmetry, swapped_words
 from .batch import Observation, PlanBatch, Rollouts
-from .cache import Arrays, cache_folder, cached
 from .draw import draw_rollouts
 from .envs import Start, View, enumerable, free_poses, make_env, reset
 from .generate import Episode, Recipe, generate
@@ -193,7 +193,7 @@ class MiniGridPlans(BaseDataModule):
             "seed": None if h["starts"] == "enumerate" else self.seed,
             **{name: h[name] for name in ("starts", "horizon", "stride", "split_seed")},
         }
-        arrays = cached(cache_folder(h["cache_dir"]), key, self._make)
+        arrays = cached(cache_folder(h["cache_dir"], "minigrid"), key, self._make, "plans")
         self._words = [str(word) for word in arrays["words"]]
         self._mission_length = int(arrays["mission_length"])
         self._max_steps = int(arrays["max_steps"])

@@ -15,6 +15,8 @@ Captions = Literal["auto", "files", "names", "none"]
 TABLES = ("labels.tsv", "labels.csv")
 _COLUMNS = ("description", "caption", "text", "title", "label")
 _SETS = re.compile(r"^(humanoid3d|amp[_ ]humanoid)[_ ]", re.IGNORECASE)
+_LEVEL = re.compile(r"[_ ]level[_ ]?(\d+)$", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]+\d+(?![^\W_])|[^\W\d_]+")  # CR7 is a name, walk1 the first of many
 
 
 class Label(NamedTuple):
@@ -37,18 +39,18 @@ class Tagged(NamedTuple):
 def from_name(name: str) -> str:
     """Words of a file's name: ``walk1`` and ``humanoid3d_walk`` are "walk", ``zombieWalk1`` is "zombie walk".
 
-    Numbers alone (``02_01``) say nothing: then it is empty.
+    A level of difficulty (``kick_level2``) is left out. Numbers alone (``02_01``) say nothing: then it is empty.
     """
-    stem = _SETS.sub("", Path(name).name)
+    stem = _LEVEL.sub("", _SETS.sub("", Path(name).name))
     stem = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)
-    return " ".join(re.findall(r"[^\W\d_]+", stem)).lower()
+    return " ".join(_WORD.findall(stem)).lower()
 
 
 def table(path: str | Path) -> dict[str, Label]:
     """A table of labels by clip: a header line, tabs (or commas in a csv) between columns.
 
     The first column names the clip (without ending); ``description``, ``caption``, ``text``, ``title`` or ``label``
-    holds what is said of it; ``fps`` may hold its rate.
+    holds what is said of it; ``fps`` may hold its rate, and ``category`` its kind: "dance: Broadway", but "Dad Dance".
 
     Raises:
         DataError: no such columns, a rate that is no number, or a row with no caption.
@@ -69,14 +71,16 @@ def table(path: str | Path) -> dict[str, Label]:
             fps = float(values["fps"]) if values.get("fps") else None
         except ValueError as error:
             raise DataError(f"{path}:{number}: fps={values['fps']}: a number is needed.") from error
-        old = labels.get(row[0], Label(()))
-        labels[row[0]] = Label((*old.captions, values[spoken]), fps if fps is not None else old.fps)
+        old, said, kind = labels.get(row[0], Label(())), values[spoken], values.get("category", "")
+        said = said if kind.lower() in said.lower() else f"{kind}: {said}"
+        labels[row[0]] = Label((*old.captions, said), fps if fps is not None else old.fps)
     return labels
 
 
 def table_of(path: Path) -> dict[str, Label]:
-    """The table of labels beside a file; empty where there is none."""
-    return next((table(path.with_name(name)) for name in TABLES if path.with_name(name).is_file()), {})
+    """The table of labels beside a file, or else one folder up; empty where there is none."""
+    places = [folder / name for folder in path.parents[:2] for name in TABLES]
+    return next((table(place) for place in places if place.is_file()), {})
 
 
 def tagged(path: str | Path) -> list[Tagged]:
@@ -110,8 +114,9 @@ def attach(clips: Sequence[Clip], how: Captions = "auto", root: Path | None = No
 
     Args:
         clips: as read.
-        how: ``files``: from a table of labels, or a text file of the clip's name, beside it; ``names``: from its name;
-            ``auto``: from files, or else from its name; ``none``: no captions at all, even where files have them.
+        how: ``files``: from a table of labels (beside it or one folder up), or a text file of the clip's name beside
+            it; ``names``: from its name; ``auto``: from files, or else from its name; ``none``: no captions at all,
+            even where files have them.
         root: a folder, in and under which every table of labels must speak of these clips only.
 
     Raises:
@@ -136,11 +141,12 @@ def _of(clip: Clip, how: Captions) -> tuple[str, ...]:
         if text != source and text.is_file():
             return tuple(one.caption for one in tagged(text))
     named = from_name(clip.name) if how != "files" else ""
-    return (named,) if named else ()
+    level = _LEVEL.search(clip.name)
+    return (*([named] if named else []), *([f"{named} level {level[1]}"] if named and level else []))
 
 
 def _no_strays(clips: Iterable[Clip], root: Path) -> None:
-    known = {Path(clip.source).with_suffix("") for clip in clips}
+    known = {folder / Path(clip.source).stem for clip in clips for folder in Path(clip.source).parents[:2]}
     for path in sorted(found for name in TABLES for found in root.rglob(name)):
         strays = [clip for clip in table(path) if path.parent / clip not in known]
         if strays:

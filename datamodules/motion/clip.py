@@ -24,6 +24,15 @@ class Audio(NamedTuple):
     """Hz."""
 
 
+class Origin(NamedTuple):
+    """The data set that a clip is of, as the texts in its folder say."""
+
+    name: str = ""
+    source: str = ""
+    """Who made it and where it is from."""
+    licence: str = ""
+
+
 @dataclass(frozen=True)
 class Clip:
     """T frames at a fixed rate; every reader lowers to it. Tensors are float32.
@@ -44,6 +53,7 @@ class Clip:
         expressions: (T, E) coefficients of a face.
         features: (T, 263) of HumanML3D, as given.
         split: the split that its data set puts it in; empty where it has none.
+        origin: the data set, with source and licence.
     """
 
     name: str
@@ -60,6 +70,7 @@ class Clip:
     expressions: Tensor | None = None
     features: Tensor | None = None
     split: Split = ""
+    origin: Origin = Origin()  # noqa: RUF009, it is immutable
 
     def __post_init__(self) -> None:
         """Check that the parts are of one length and belong to the skeleton; sound that ends a moment early is padded.
@@ -72,6 +83,7 @@ class Clip:
                 object.__setattr__(self, key, value.to(torch.float32))
         object.__setattr__(self, "captions", tuple(self.captions))
         object.__setattr__(self, "motion", self.motion or self.name)
+        object.__setattr__(self, "origin", Origin(*self.origin))
         where, frames, joints = self.source or self.name, len(self.positions), len(self.skeleton.names)
         if not 0 < self.fps < float("inf"):
             raise DataError(f"{where}: fps={self.fps}: frames a second, above 0.")
@@ -128,6 +140,13 @@ class Clip:
         said = self.captions if captions is None else tuple(captions)
         return replace(self, name=name or self.name, captions=said, **parts)
 
+    def parts(self, frames: int) -> list["Clip"]:
+        """Pieces of so many frames, the last one shorter, of the same motion; the clip itself where it is no longer."""
+        if len(self) <= frames:
+            return [self]
+        starts = range(0, len(self), frames)
+        return [self.cut(start, min(start + frames, len(self)), f"{self.name}@{start}") for start in starts]
+
     def _series(self) -> dict[str, Tensor]:
         """Everything that runs along the T frames."""
         return {key: value for key in _SERIES if (value := getattr(self, key)) is not None}
@@ -163,7 +182,8 @@ def common_skeleton(clips: Sequence[Clip]) -> Skeleton:
             if one != two:
                 raise DataError(
                     f"{first.source or first.name} and {other.source or other.name} have different skeletons, {key}: "
-                    f"{_difference(one, two)}. Put them into folders of their own."
+                    f"{_difference(one, two)}. Put them into folders of their own, "
+                    "or set data.body=common."
                 )
     offsets = torch.tensor([clip.skeleton.offsets for clip in clips], dtype=torch.float64)
     if (offsets == offsets[0]).all():

@@ -1,5 +1,6 @@
 """MotionClips: human motion with what is said of it and heard along it, from files or generated."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,10 @@ from ..trajectories.splits import deal
 from .batch import MotionBatch
 from .captions import Captions
 from .clip import Clip, common_skeleton
+from .common import grounded, to_common
 from .draw import save_film, strip
 from .features import canonical, describe, resample, to_clip
+from .neighbours import nearest
 from .procedural import generate
 from .readers import Format, read_folder
 from .skeleton import Skeleton
@@ -27,7 +30,7 @@ from .writers import write_bvh, write_npz
 
 
 class MotionClips(BaseDataModule):
-    """Clips of one skeleton.
+    """Clips of one skeleton: the files' own, or the common one for files of many bodies.
 
     Without ``root`` they are generated in seconds: a person of 22 joints who walks, turns, waves, squats, kicks, with
     captions (``generated: motion``), or who talks and steps with the hands and feet on the beat (``speech``). With
@@ -35,17 +38,21 @@ class MotionClips(BaseDataModule):
 
     Args:
         root: file or folder.
-        format: of the files; ``auto`` recognises them by what they hold.
+        format: of the files; ``auto`` recognises them by what they hold, ``mixed`` takes a folder of data sets.
+        options: of the format, such as ``{audio_rate: 16000}``, see ``read_folder``.
         source_fps: frames a second, where the files do not say.
         said: where captions come from: ``auto``, files or names, see ``captions``.
         generated: what is generated without ``root``.
         clips: how many.
-        kind: of the columns: ``rot6d``, ``axis_angle`` or ``positions``.
+        body: ``own`` keeps the skeleton of the files, which have to share it; ``common`` tells every clip as one
+            person of 22 joints who stands on the ground, see ``common``.
+        kind: of the columns: ``rot6d``, ``rot6d_velocity``, ``axis_angle`` or ``positions``, see ``features``.
         fps: resample to so many frames a second; None keeps the files' own.
         frames: longest motion that is shown at once.
         shortest: clips with fewer frames are left out.
+        cut: whether clips longer than ``frames`` become several, so that all of them is shown, also for validation.
         audio_bands: bands of log-mel where there is sound; 0 leaves the sound out.
-        val: share of the motions held out for validation.
+        val: share of the motions held out for validation, where the files do not say (HumanML3D's lists do).
         test: share of the motions held out for the test.
         std_floor: least standard deviation of a column, so that joints that never move do not matter.
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
@@ -55,14 +62,17 @@ class MotionClips(BaseDataModule):
         self,
         root: str | None = None,
         format: Format = "auto",
+        options: dict[str, Any] | None = None,
         source_fps: float | None = None,
         said: Captions = "auto",
         generated: Literal["motion", "speech"] = "motion",
         clips: int = 1000,
-        kind: Literal["rot6d", "axis_angle", "positions"] = "rot6d",
+        body: Literal["own", "common"] = "own",
+        kind: Literal["rot6d", "rot6d_velocity", "axis_angle", "positions"] = "rot6d",
         fps: float | None = 20.0,
         frames: int = 120,
         shortest: int = 20,
+        cut: bool = False,
         audio_bands: int = 32,
         val: float = 0.1,
         test: float = 0.1,
@@ -136,6 +146,10 @@ class MotionClips(BaseDataModule):
         said = (caption,) if caption else ()
         return to_clip(motion.detach().cpu(), self.features, self._skeleton, name, captions=said)
 
+    def neighbours(self, captions: Sequence[str], lengths: Sequence[int]) -> Tensor:
+        """For each caption the training motion of the most similar one (B, T, F), see ``nearest``."""
+        return nearest(self.split("train"), captions, lengths)
+
     def show(self, motions: list[Tensor], captions: list[str]) -> None:
         """Keep motions (T, F) for the pictures of a run."""
         pairs = zip(motions, captions, strict=True)
@@ -176,9 +190,13 @@ class MotionClips(BaseDataModule):
             rank_zero_info(f"data.root is not set: {h['clips']} generated clips ({h['generated']}).")
             clips = (generate_speech if h["generated"] == "speech" else generate)(h["clips"], self.seed)
         else:
-            clips = read_folder(Path(self.root), h["format"], h["source_fps"], h["said"])
-        clips = [canonical(clip if h["fps"] is None else resample(clip, h["fps"])) for clip in clips]
-        clips = [clip for clip in clips if len(clip) >= h["shortest"]]
+            clips = read_folder(Path(self.root), h["format"], h["source_fps"], h["said"], **h["options"] or {})
+        clips = [clip if h["fps"] is None else resample(clip, h["fps"]) for clip in clips]
+        if h["body"] == "common":
+            clips = [grounded(to_common(clip)) for clip in clips]
+        if h["cut"]:
+            clips = [part for clip in clips for part in clip.parts(self.frames)]
+        clips = [canonical(clip) for clip in clips if len(clip) >= h["shortest"]]
         if not clips:
             raise DataError(f"no clip has {h['shortest']} frames: lower data.shortest, or raise data.fps.")
         self._skeleton = common_skeleton(clips)
@@ -186,13 +204,30 @@ class MotionClips(BaseDataModule):
         if h["kind"] != "positions" and any(clip.rotations is None for clip in clips):
             raise DataError(f"data.kind={h['kind']}: these files hold positions only. Set data.kind=positions.")
         self._features = describe(h["kind"], len(self._skeleton.names), clips[0].fps)
-        shares = {"train": 1 - h["val"] - h["test"], "val": h["val"], "test": h["test"]}
-        dealt = deal([clip.motion for clip in clips], shares, self.seed)
+        dealt = self._deal(clips)
         rows = [make_row(clip, self._features, h["audio_bands"]) for clip in clips]
+        for origin in dict.fromkeys(clip.origin for clip in clips):
+            about = "; ".join(filter(None, (origin.source, origin.licence))) or "no source or licence stated"
+            rank_zero_info(_amount(origin.name or "data", [c for c in clips if c.origin == origin]) + f": {about}")
         for name, numbers in dealt.items():
-            seconds = sum(clips[k].seconds for k in numbers)
-            rank_zero_info(f"{name}: {len(numbers):,} clips, {seconds / 60:.1f} minutes.")
+            rank_zero_info(_amount(name, [clips[k] for k in numbers]))
         return {
             name: ClipTable([rows[k] for k in of], self.frames, self._features["fps"], name == "train")
             for name, of in dealt.items()
         }
+
+    def _deal(self, clips: Sequence[Clip]) -> dict[str, list[int]]:
+        """Numbers of clips by split: as their files say, or dealt out by motion."""
+        shares = {"train": 1 - self.hparams["val"] - self.hparams["test"]}
+        shares |= {name: self.hparams[name] for name in ("val", "test")}
+        if not any(clip.split for clip in clips):
+            return deal([clip.motion for clip in clips], shares, self.seed)
+        listed = {name: [k for k, clip in enumerate(clips) if clip.split == name] for name in ("", *shares)}
+        if listed.pop("") or not all(listed.values()):
+            counts = ", ".join(f"{name} {len(numbers)}" for name, numbers in listed.items())
+            raise DataError(f"{self.root}: lists of splits name {counts} of {len(clips)} clips: all must have some.")
+        return listed
+
+
+def _amount(name: str, clips: Sequence[Clip]) -> str:
+    return f"{name}: {len(clips):,} clips, {sum(clip.seconds for clip in clips) / 60:.1f} minutes"

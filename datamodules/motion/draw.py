@@ -33,12 +33,12 @@ def save_film(path: str | Path, clips: Sequence[Clip], view: View = FRONT) -> No
     """All clips side by side under their captions, in real time.
 
     Args:
-        path: ends in ``.gif``.
+        path: ends in ``.gif`` or ``.mp4``, see ``save_animation``.
         clips: of the same joints and rate; a shorter one stays in its last pose.
         view: where one looks from.
 
     Raises:
-        DataError: no clip, or clips of different joints or rates.
+        DataError: no clip, clips of different joints or rates, another ending, or no program ffmpeg for ``.mp4``.
     """
     rates = {clip.fps for clip in clips}
     if len(rates) > 1:

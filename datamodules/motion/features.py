@@ -5,8 +5,11 @@ Columns by kind, J joints:
 - ``positions``: J * 3, m in the world.
 - ``axis_angle``: J * 3 rotation vectors, rad, continuous over the frames.
 - ``rot6d``: J * 6, first and then second column of each rotation matrix (Zhou et al., arXiv:1812.07035, section 4.2).
+- ``rot6d_velocity``: the same, the root's rotation seen from its heading, then how the heading turns (rad/s), how the
+  root moves over the ground, to the left and ahead (m/s), and its height (m). What is said of a step does not depend on
+  the steps before it, as in HumanML3D (Guo et al., CVPR 2022, section 5).
 
-With ``root`` the last two end with the position of the root (3, m).
+With ``root``, ``axis_angle`` and ``rot6d`` end with the position of the root (3, m).
 """
 
 import math
@@ -23,7 +26,7 @@ from ..core import DataError
 from .clip import Clip
 from .skeleton import Skeleton
 
-WIDTHS = {"positions": 3, "axis_angle": 3, "rot6d": 6}
+WIDTHS = {"positions": 3, "axis_angle": 3, "rot6d": 6, "rot6d_velocity": 6}
 """Columns a joint."""
 _SIDES = ("left", "right")
 
@@ -35,7 +38,7 @@ def describe(kind: str, joints: int, fps: float, root: bool = True) -> dict[str,
         kind: one of ``WIDTHS``.
         joints: J.
         fps: frames a second.
-        root: whether rotations are followed by the position of the root; positions contain it anyway.
+        root: whether rotations are followed by the position of the root; positions and velocities contain it anyway.
 
     Raises:
         DataError: an unknown kind.
@@ -43,7 +46,8 @@ def describe(kind: str, joints: int, fps: float, root: bool = True) -> dict[str,
     if kind not in WIDTHS:
         raise DataError(f"features.kind={kind!r}: choose one of {', '.join(WIDTHS)}.")
     root = root and kind != "positions"
-    return {"kind": kind, "joints": joints, "root": root, "size": joints * WIDTHS[kind] + 3 * root, "fps": fps}
+    tail = 4 if kind == "rot6d_velocity" else 3 * root
+    return {"kind": kind, "joints": joints, "root": root, "size": joints * WIDTHS[kind] + tail, "fps": fps}
 
 
 def to_features(clip: Clip, features: Mapping[str, Any]) -> Tensor:
@@ -63,10 +67,12 @@ def to_features(clip: Clip, features: Mapping[str, Any]) -> Tensor:
         raise DataError(f"{where}: it holds positions only. Use features.kind='positions'.")
     if features["kind"] == "axis_angle":
         columns = rotation_vectors(clip.rotations)
+        parts = [columns.flatten(1)]
+    elif features["kind"] == "rot6d":
+        parts = [_six(clip.rotations).flatten(1)]
     else:
-        columns = roma.unitquat_to_rotmat(clip.rotations)[..., :2].transpose(-1, -2).flatten(-2)  # (T, J, 6)
-    parts = [columns.flatten(1), *([clip.root_pos] if features["root"] else [])]
-    return torch.cat(parts, dim=1).float()
+        return torch.cat(_seen_from_heading(clip), dim=1).float()
+    return torch.cat([*parts, *([clip.root_pos] if features["root"] else [])], dim=1).float()
 
 
 def to_clip(values: Tensor, features: Mapping[str, Any], skeleton: Skeleton, name: str = "", **parts: Any) -> Clip:
@@ -97,7 +103,46 @@ def to_clip(values: Tensor, features: Mapping[str, Any], skeleton: Skeleton, nam
         return Clip.posed(root_pos=root, rotations=roma.rotvec_to_unitquat(columns), **about)
     pair = columns.reshape(len(values), joints, 2, 3).transpose(-1, -2)
     rotations = roma.rotmat_to_unitquat(roma.special_gramschmidt(pair, epsilon=1e-9))
+    if kind == "rot6d_velocity":
+        root, rotations = _travelled(values[:, -4:].double(), rotations, features["fps"])
     return Clip.posed(root_pos=root, rotations=rotations, **about)
+
+
+def _six(rotations: Tensor) -> Tensor:
+    """The first two columns of the matrices (T, J, 6) of quaternions (T, J, 4)."""
+    return roma.unitquat_to_rotmat(rotations)[..., :2].transpose(-1, -2).flatten(-2)  # type: ignore[no-any-return]
+
+
+def _about_y(angle: Tensor) -> Tensor:
+    """Quaternions (T, 4) that turn by angles (T,), rad, to the left."""
+    none = torch.zeros_like(angle)
+    return torch.stack([none, (angle / 2).sin(), none, (angle / 2).cos()], dim=-1)
+
+
+def _seen_from_heading(clip: Clip) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rotations (T, J * 6), turn (T, 1), velocity (T, 2) and height (T, 1); the first step is as the second."""
+    assert clip.rotations is not None  # noqa: S101 (the caller has looked)
+    rotations, root = clip.rotations.double().clone(), clip.root_pos.double()
+    heading = 2 * torch.atan2(rotations[:, 0, 1], rotations[:, 0, 3])  # (T,): the twist about y of swing and twist
+    back = _about_y(-heading)
+    rotations[:, 0] = roma.quat_product(back, rotations[:, 0])
+    turned = torch.remainder(heading.diff() + math.pi, 2 * math.pi) - math.pi  # (T - 1,)
+    moved = roma.quat_action(back[1:], root.diff(dim=0))[:, [0, 2]]  # (T - 1, 2)
+    steps = torch.cat([turned[:, None], moved], dim=1) * clip.fps
+    steps = torch.cat([steps[:1] if len(steps) else steps.new_zeros(1, 3), steps])  # (T, 3)
+    return _six(rotations).flatten(1), steps[:, :1], steps[:, 1:], root[:, 1:2]
+
+
+def _travelled(steps: Tensor, rotations: Tensor, fps: float) -> tuple[Tensor, Tensor]:
+    """Root (T, 3) and rotations (T, J, 4) in the world of turn, velocity, height (T, 4); they begin at the origin."""
+    step = torch.cat([torch.zeros_like(steps[:1]), steps[1:]]) / fps
+    turn = _about_y(step[:, 0].cumsum(0))  # (T, 4)
+    ground = torch.stack([step[:, 1], torch.zeros_like(step[:, 1]), step[:, 2]], dim=-1)  # (T, 3)
+    root = roma.quat_action(turn, ground).cumsum(0)
+    root[:, 1] = steps[:, 3]
+    rotations = rotations.clone()
+    rotations[:, 0] = roma.quat_product(turn, rotations[:, 0])
+    return root, rotations
 
 
 def rotation_vectors(rotations: Tensor) -> Tensor:

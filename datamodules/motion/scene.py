@@ -54,11 +54,11 @@ class Scene(NamedTuple):
     """Ways to say how; one follows the verb."""
 
     def captions(self, dice: Dice, number: int) -> tuple[str, ...]:
-        """Some of the sentences that say all of it, none twice."""
+        """Some of the sentences that say all of it, none twice; the first is the plain one, of which each has one."""
         ways = [" ".join(f"{verb} {adverb}".split()) for verb in self.verbs for adverb in self.adverbs]
         chosen = [ways[i] for i in dice.random.permutation(len(ways))]
         told = [f"{dice.one_of(_SUBJECTS)} {chosen[i % len(chosen)]}" for i in range(number)]
-        return tuple(dict.fromkeys(told))
+        return tuple(dict.fromkeys([f"a person {ways[0]}", *told]))[:number]
 
 
 def times(seconds: float) -> Array:

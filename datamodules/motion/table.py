@@ -26,12 +26,19 @@ class Row(NamedTuple):
 
 
 def make_row(clip: Clip, features: Mapping[str, Any], bands: int) -> Row:
-    """The tensors of a clip; its sound as ``bands`` of log-mel and onset strength."""
+    """The tensors of a clip; its sound as ``bands`` of log-mel and onset strength.
+
+    Raises:
+        DataError: the clip does not have such features, or its sound is too short or of too low a rate.
+    """
     motion = to_features(clip, features)
     if clip.audio is None or not bands:
         return Row(motion, clip.captions, None, None)
-    heard = audio_features(*clip.audio, clip.fps, len(clip), bands)
-    return Row(motion, clip.captions, heard, onsets(*clip.audio))
+    try:
+        heard = audio_features(*clip.audio, clip.fps, len(clip), bands)
+        return Row(motion, clip.captions, heard, onsets(*clip.audio))
+    except DataError as error:
+        raise DataError(f"{clip.source or clip.name}: {error}") from error
 
 
 class ClipTable:

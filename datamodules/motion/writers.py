@@ -87,6 +87,7 @@ def write_npz(clip: Clip, path: str | Path) -> None:
         "skeleton": np.asarray(json.dumps(clip.skeleton.plain)),
         "motion": np.asarray(clip.motion),
         "split": np.asarray(clip.split),
+        "origin": np.asarray(clip.origin, dtype=np.str_),
     }
     with Path(path).open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.animation import PillowWriter
+from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from ..core import DataError
 
 Points = NDArray[np.floating[Any]]
 _LEFT, _RIGHT, _MIDDLE, _GROUND, _PATH = "#c85a28", "#1e6ec8", "#282c34", "#d4d8de", "#8fb98f"
@@ -77,19 +79,22 @@ def save_animation(
     fps: float = 30.0,
     view: View = View(),  # noqa: B008, it is immutable
 ) -> None:
-    """A GIF of all skeletons side by side, each followed by its own camera.
+    """A film of all skeletons side by side, each followed by its own camera.
 
     Args:
-        path: ends in ``.gif``.
+        path: ends in ``.gif``, or in ``.mp4``, for which the program ffmpeg has to be installed.
         skeletons: of the same bodies; a shorter one stays in its last pose.
         edges: pairs of bodies with a bone between them.
         names: of the bodies, for the colours of the sides.
-        fps: steps a second of the motion; the GIF shows at most 25 pictures a second of it, in real time.
+        fps: steps a second of the motion; the film shows at most 25 pictures a second of it, in real time.
         view: where one looks from.
+
+    Raises:
+        DataError: another ending, or no ffmpeg.
     """
     size, every = _half_size(skeletons, view), max(1, math.ceil(fps / 25))
     figure = Figure(figsize=(3.0 * len(skeletons), 3.6), layout="constrained")
-    writer = PillowWriter(fps=max(1, round(fps / every)))
+    writer = _film(Path(path))(fps=max(1, round(fps / every)))
     with writer.saving(figure, str(path), dpi=80):
         for step in range(0, max(len(skeleton.points) for skeleton in skeletons), every):
             figure.clear()
@@ -98,6 +103,17 @@ def save_animation(
                 _draw(axes, skeleton.points, min(step, len(skeleton.points) - 1), edges, names, view, size)
                 axes.set_title(f"{skeleton.title}   {step / fps:.1f} s", fontsize=8, loc="left")
             writer.grab_frame()
+
+
+def _film(path: Path) -> type[AbstractMovieWriter]:
+    """What writes such a file."""
+    if path.suffix not in (".gif", ".mp4"):
+        raise DataError(f"{path}: films end in .gif or .mp4.")
+    if path.suffix == ".gif":
+        return PillowWriter
+    if not FFMpegWriter.isAvailable():
+        raise DataError(f"{path}: the program ffmpeg is not installed. Install it, or write a .gif.")
+    return FFMpegWriter
 
 
 # ---------------------------------------------------------------------- one picture

@@ -5,7 +5,8 @@ What needs no PyTorch (``--help``, ``--version``, ``list``, ``doctor``) is answe
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 HELP = """\
 usage: litmotif COMMAND [options]
@@ -16,6 +17,12 @@ Lightning modules for motion, policies and music.
   validate   evaluate on the validation split
   test       evaluate on the test split
   predict    run on the test split and keep what comes out
+  series     train several configs in turn; go on where it stopped
+  crossval   train and judge k folds of the data; mean, interval, predictions of unseen songs
+  ensemble   average several runs, judge them together, export them as one
+  generate   let a trained model make something: music
+  export     write a trained model for another runtime: rtneural
+  slurm      write, and on request submit, the job script of a config
   list       modules, datamodules, callbacks and configs, one line each
   doctor     versions, origins, accelerators, extras
 
@@ -30,6 +37,7 @@ options of fit, validate, test, predict (COMMAND --help shows all):
   litmotif test -c mdlm/empty_8x8 --ckpt_path best
 """
 RUNS = ("fit", "validate", "test", "predict")
+OWN = ("series", "crossval", "ensemble", "generate", "export", "slurm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .run import run
 
         return run(arguments)
-    near = difflib.get_close_matches(command, [*RUNS, "list", "doctor"], n=1)
+    if command in OWN:
+        own: Callable[[list[str]], int] = import_module(f".commands.{command}", __package__).command
+        return own(arguments[1:])
+    near = difflib.get_close_matches(command, [*RUNS, *OWN, "list", "doctor"], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     print(f"litmotif: there is no command {command!r}.{hint} See litmotif --help.", file=sys.stderr)
     return 2

@@ -7,8 +7,10 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -16,7 +18,9 @@ from datamodules.core import BaseDataModule
 
 from ..core.checkpoint import read
 from ..core.module import BaseModule
-from . import resume, run_folder
+from ..core.sharding import FSDP2Strategy
+from . import loggers, resume, run_folder
+from .cluster import Cluster
 from .origins import PACKAGES
 from .parser import HintingParser
 from .places import place_of
@@ -28,6 +32,7 @@ LINKS = (
     *("layout", "history"),
     *("skeleton", "features", "max_frames", "audio_size"),
     *("observation_size", "action_size", "action_kind", "cost_names"),
+    *("input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean"),
 )
 """What a datamodule knows and a module must be built with; linked where both have it."""
 
@@ -49,10 +54,12 @@ class Request(NamedTuple):
 
 
 def import_public() -> None:
-    """Import every public class, so that a config may name it by its short name."""
+    """Import every public class, and register our strategy, so that a config may name them shortly."""
     for package in PACKAGES:
         for name in import_module(package).__all__:
             resolve_name(f"{package}:{name}")
+    if "fsdp2" not in StrategyRegistry.available_strategies():
+        StrategyRegistry.register("fsdp2", FSDP2Strategy, "shards over all processes; whole checkpoints")
 
 
 class LitmotifCLI(LightningCLI):
@@ -65,6 +72,7 @@ class LitmotifCLI(LightningCLI):
     def __init__(self, request: Request) -> None:
         self.request = request
         self.checkpoint: Path | None = None
+        self.whole_files = WholeFiles()
         import_public()
         super().__init__(
             BaseModule,
@@ -101,9 +109,11 @@ class LitmotifCLI(LightningCLI):
             if where := place_of(key, HintingParser.files, HintingParser.overrides):
                 parser.error(f"{where}: {key} comes from {source}: set that, or leave it out.")
         which, config["ckpt_path"] = config.get("ckpt_path"), None  # Lightning would let it beat the command line
+        if subcommand == "fit":
+            which = run_folder.of_requeued_job(self._root()) or which
         if which is not None:
             preferred = ("last", "best") if subcommand == "fit" else ("best", "last")
-            self.checkpoint = run_folder.find_checkpoint(str(which), self._root(), preferred)
+            self.checkpoint = self.whole_files.whole(run_folder.find_checkpoint(str(which), self._root(), preferred))
             resume.reconcile(config, read(self.checkpoint), self.checkpoint, self.request.overrides, linked)
         elif subcommand != "fit":
             untrained = f"litmotif: {subcommand} without --ckpt_path: these are the weights before any training."
@@ -123,13 +133,22 @@ class LitmotifCLI(LightningCLI):
         run_folder.place(config["trainer"], folder)
         if not config["trainer"].get("fast_dev_run"):
             rank_zero_only(run_folder.keep_metrics)(folder)
+            rank_zero_only(run_folder.sign)(folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add whole files to the plugins, where one process writes a checkpoint."""
+        """Add whole files, where one process writes a checkpoint, and the cluster that this process runs on."""
         given = self.config_init[self.subcommand]["trainer"]
-        if str(given["strategy"]).startswith(("auto", "ddp")):
-            kwargs["plugins"] = [*_as_list(given["plugins"]), WholeFiles()]
-        return super().instantiate_trainer(**kwargs)
+        plugins = _as_list(given["plugins"])
+        if str(given["strategy"]).startswith(("auto", "ddp", "fsdp2")):
+            plugins = [*plugins, self.whole_files]
+            self.request.left.unsaved = self.whole_files.unsaved
+        cluster = Cluster() if SLURMEnvironment.detect() else None
+        trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *_as_list(cluster)])
+        for logger in trainer.loggers:
+            loggers.spare(logger)
+        if cluster and trainer.world_size > 1:
+            cluster.expect_all()
+        return trainer
 
     # ------------------------------------------------------------------ around the run
     def after_fit(self) -> None:

@@ -46,5 +46,8 @@ def show() -> int:
     table.add_row("[cyan]configs[/cyan]", "")
     for name in configs.names():
         table.add_row(f"  {name}", escape(configs.summary(configs.find(name))))
+    table.add_row("[cyan]series[/cyan]", "")
+    for name in configs.series_names():
+        table.add_row(f"  {name}", escape(configs.summary(configs.find(f"{name}{configs.SERIES}"))))
     console().print(table)
     return 0

@@ -9,6 +9,8 @@ import yaml
 OVERLAYS = ("trainer", "logger", "debug")
 """Folders whose configs change how an experiment runs, not what it is."""
 DEFAULTS = "defaults"
+SERIES = ".series"
+"""``NAME.series.yaml`` is a list of configs for ``litmotif series -c NAME``."""
 
 
 class ConfigError(ValueError):
@@ -25,7 +27,14 @@ def folder() -> Path:
 def names() -> list[str]:
     """Names of the shipped configs, overlays last."""
     found = [path.relative_to(folder()).with_suffix("").as_posix() for path in folder().rglob("*.yaml")]
-    return sorted((n for n in found if n != DEFAULTS), key=lambda name: (name.split("/")[0] in OVERLAYS, name))
+    found = [name for name in found if name != DEFAULTS and not name.endswith(SERIES)]
+    return sorted(found, key=lambda name: (name.split("/")[0] in OVERLAYS, name))
+
+
+def series_names() -> list[str]:
+    """Names of the shipped lists of configs."""
+    found = [path.relative_to(folder()).as_posix() for path in folder().rglob(f"*{SERIES}.yaml")]
+    return sorted(name.removesuffix(f"{SERIES}.yaml") for name in found)
 
 
 def find(name: str) -> Path:

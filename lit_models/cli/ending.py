@@ -49,6 +49,14 @@ def say_what_is_left(left: Left, go_on: str) -> None:
         rank_zero_only(print)(f"litmotif: stopped. Checkpoint: {last}\nGo on with: {command}", file=sys.stderr)
 
 
+def say_what_is_missing(left: Left) -> int:
+    """Name the checkpoints that the disk refused; the exit status that follows."""
+    for path, reason in left.unsaved.items():
+        there = "what lies there is older" if path.is_file() else "there is none"
+        print(f"litmotif: {path} was not saved at last ({reason}); {there}.", file=sys.stderr)
+    return FAILED if left.unsaved else 0
+
+
 def say_what_there_is(left: Left) -> None:
     """Name the run folder and what it holds."""
     from lightning.pytorch.utilities import rank_zero_only

@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
     again = ["litmotif", subcommand, *(token for name in requested for token in ("-c", name)), *overrides]
     try:
         with warnings.catch_warnings():
-            _be_quiet()
+            be_quiet()
             return _run(tokens, files, overrides, configs.experiment_name(requested), again)
     except KeyboardInterrupt:
         print("litmotif: stopped before training began.", file=sys.stderr)
@@ -76,7 +76,7 @@ def _run(tokens: list[str], files: list[str], overrides: list[str], name: str, a
         ending.say_what_is_left(left, go_on)
         return ending.FAILED
     ending.say_what_there_is(left)
-    return 0
+    return ending.say_what_is_missing(left)
 
 
 def _without(tokens: Sequence[str], option: str) -> list[str]:
@@ -89,7 +89,8 @@ def _without(tokens: Sequence[str], option: str) -> list[str]:
     return rest
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
+    """Leave out what Lightning says of every run, and its advertising; undone by ``warnings.catch_warnings``."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for message in QUIET:
         warnings.filterwarnings("ignore", message)

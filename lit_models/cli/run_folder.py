@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core.checkpoint_file import LAST, PREVIOUS, predecessor
+
 
 @dataclass
 class Left:
@@ -17,14 +19,18 @@ class Left:
     Attributes:
         folder: the run folder.
         since: when the command began, in seconds of the clock: what is older is of another run.
+        unsaved: checkpoints whose latest save failed, each with the reason.
     """
 
     folder: Path | None = None
     since: float = field(default_factory=time.time)
+    unsaved: dict[Path, str] = field(default_factory=dict)
 
 
 CHILD = "LITMOTIF_RUN_FOLDER"
 """Tells the processes that Lightning starts which folder the first one chose."""
+JOBS = "slurm_jobs"
+"""File of a run folder: the cluster jobs that have worked in it, one a line."""
 
 
 def versions(root: Path) -> list[Path]:
@@ -47,12 +53,37 @@ def choose(root: Path, resumed: Path | None) -> Path:
 
 def _next(root: Path) -> str:
     taken = [int(found[1]) for path in versions(root) if (found := re.fullmatch(r"version_(\d+)", path.name))]
-    job = os.environ.get("SLURM_JOB_ID")
+    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID")
     if job is None:
         return str(max(taken, default=-1) + 1)
+    if step is not None:  # started by srun: all processes of the step come to the same without asking
+        return job if step == "0" else f"{job}_{step}"
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" or not (root / f"version_{job}").exists():
         return job  # a requeued job goes on in its folder
     return f"{job}_{len(list(root.glob(f'version_{job}_*'))) + 1}"  # a second run of one job has its own
+
+
+def _job() -> str | None:
+    """This process's job, and its step where ``srun`` has started it: ``812.0``."""
+    names = [os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_STEP_ID") if key in os.environ]
+    return ".".join(names) or None
+
+
+def sign(folder: Path) -> None:
+    """Write down which cluster job works here, so that it finds its run again when it is requeued."""
+    if job := _job():
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / JOBS).open("a") as file:
+            file.write(f"{job}\n")
+
+
+def of_requeued_job(root: Path) -> str | None:
+    """The newest checkpoint of the run that this job worked at before it was requeued, if there is any."""
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        return None
+    mine = (run for run in versions(root) if (run / JOBS).is_file() and _job() in (run / JOBS).read_text().split())
+    found = [run / "checkpoints" / name for run in mine for name in (LAST, PREVIOUS)]
+    return next((str(path) for path in found if path.is_file()), None)
 
 
 def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last", "best")) -> Path:
@@ -76,8 +107,9 @@ def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last"
         looked_for = [run / "checkpoints" / f"{name}.ckpt" for run in runs for name in preferred] or [path]
         none = ""
     for candidate in looked_for:
-        if candidate.is_file():
-            return candidate
+        for file in (candidate, predecessor(candidate)):
+            if file is not None and file.is_file():
+                return file
     places = ", ".join(str(path) for path in looked_for) or none
     raise FileNotFoundError(f"--ckpt_path {which}: no such checkpoint. Looked for: {places}.")
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from .checkpoint_file import LAST, PREVIOUS, damage
+
 if TYPE_CHECKING:
     from .module import BaseModule
 
-PREFERENCE = ("best.ckpt", "last.ckpt", "exception.ckpt")
+PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
 
 class CheckpointError(ValueError):
@@ -77,9 +79,11 @@ def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is truncated, a pickle in disguise, or no Lightning checkpoint.
+        CheckpointError: it is truncated or changed, a pickle in disguise, or no Lightning checkpoint.
     """
     file = find(path)
+    if fault := damage(file):
+        raise CheckpointError(f"{file} is damaged: {fault}. Take an earlier one.")
     try:
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:

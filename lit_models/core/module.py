@@ -5,15 +5,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from . import optim
+from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import require_plain
 from .seeding import generator, mix
+
+NEVER = 2**31
+"""Epochs after which Lightning would step a schedule that counts epochs."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -38,6 +42,8 @@ class BaseModule(LightningModule):
         lr_gamma: factor an interval of ``exponential``, and of each reduction of ``plateau``.
         patience: evaluations without improvement before ``plateau`` reduces.
         monitor: the metric that ``plateau`` follows.
+        activation_checkpointing: keep only the inputs of each block for the backward pass: less memory, a third more
+            computation, the same gradients.
         seed: seeds every random number of the training steps.
 
     Raises:
@@ -46,6 +52,8 @@ class BaseModule(LightningModule):
 
     architecture: ClassVar[frozenset[str]] = frozenset()
     """Names of the hyper-parameters that shape the network: a checkpoint fits only where they are equal."""
+    entries: ClassVar[tuple[str, ...]] = ()
+    """The methods by which its networks are called; none: they cannot be sharded."""
 
     def __init__(
         self,
@@ -60,13 +68,45 @@ class BaseModule(LightningModule):
         lr_gamma: float = 0.5,
         patience: int = 5,
         monitor: str = "val/loss",
+        activation_checkpointing: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self._configured = False
         self.save_hyperparameters()
         require_plain(self.hparams, type(self).__name__)
         if lr_schedule == "plateau" and warmup:
             raise ValueError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
+
+    # ------------------------------------------------------------------ the network on its devices
+    def configure_model(self) -> None:
+        """Shard the networks where the strategy is FSDP2; recompute activations where that is asked for.
+
+        Raises:
+            TypeError: this algorithm cannot be sharded.
+        """
+        sharded = self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy)
+        if sharded and not self.entries:
+            raise TypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
+        if self._configured:
+            return
+        self._configured = True
+        if self.hparams["activation_checkpointing"]:
+            sharding.recompute(self)
+        if sharded:
+            assert self.device_mesh is not None  # noqa: S101  # the strategy has set it
+            sharding.shard(self, self.device_mesh["data_parallel"], self.entries)
+
+    def on_validation_start(self) -> None:
+        """Evaluate on whole weights."""
+        sharding.gather(self)
+
+    def on_validation_end(self) -> None:
+        """Go back to shards."""
+        sharding.scatter(self)
+
+    on_test_start = on_predict_start = on_validation_start
+    on_test_end = on_predict_end = on_validation_end
 
     # ------------------------------------------------------------------ randomness
     def step_generator(self, step: int) -> torch.Generator:
@@ -104,14 +144,52 @@ class BaseModule(LightningModule):
             plateau = ReduceLROnPlateau(
                 optimizer, factor=h["lr_gamma"], patience=h["patience"], min_lr=h["lr"] * h["lr_floor"]
             )
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": h["monitor"]}}
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": plateau, "monitor": h["monitor"], "frequency": NEVER},
+            }
         total: float = self.trainer.estimated_stepping_batches
         if h["lr_interval"] == "epoch":
             epochs = self.trainer.max_epochs or -1
             total = epochs if epochs > 0 else float("inf")
         factor = optim.multiplier(h["lr_schedule"], total, h["warmup"], h["lr_floor"], h["lr_gamma"])
         scheduler = LambdaLR(optimizer, factor)  # its only state is a counter: a resumed run may change its shape
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": h["lr_interval"]}}
+        frequency = NEVER if h["lr_interval"] == "epoch" else 1
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": h["lr_interval"], "frequency": frequency},
+        }
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedules that count epochs, so that a checkpoint of this moment has it behind it.
+
+        Lightning would do so after the checkpoint, and a run that goes on from there would never do it.
+        """
+        if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.step_schedules("epoch")
+
+    def step_schedules(self, interval: Literal["step", "epoch"]) -> None:
+        """Step what counts in this unit; ``plateau`` only where this epoch has evaluated.
+
+        Raises:
+            ValueError: nothing was logged under the name that ``plateau`` follows.
+        """
+        every = self.trainer.check_val_every_n_epoch
+        evaluated = every is None or (self.current_epoch + 1) % every == 0
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            if config.interval == interval and not config.reduce_on_plateau:
+                scheduler.step()
+            elif config.interval == interval and evaluated:
+                scheduler.step(self._followed())
+
+    def _followed(self) -> torch.Tensor:
+        name, known = self.hparams["monitor"], self.trainer.callback_metrics
+        if name not in known:
+            raise ValueError(
+                f"lr_schedule='plateau' follows {name!r}, which nobody logs. Set monitor: {sorted(known)}."
+            )
+        return known[name]
 
     def on_before_backward(self, loss: torch.Tensor) -> None:
         """Stop before a non-finite loss reaches the weights.

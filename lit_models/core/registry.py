@@ -37,21 +37,41 @@ _TINY_CMDP = {
 }
 _TINY_CPO = {"hidden_size": 16, "num_layers": 1, "critic_batch": 16, "cost_limits": {"cost0": 6.0}}
 _FEW_ROLLOUTS = {"num_envs": 4, "rollout_length": 4, "val": 4, "test": 4, "eval_envs": 4, "max_episode_steps": 20}
+_FEW_CLIPS = {"clips": 12, "frames": 24, "val": 0.25, "test": 0.25, "batch_size": 4}
+_TINY_CLIPS = {"clips": 24, "frames": 24, "val": 0.25, "test": 0.25, "batch_size": 4, "steps_per_epoch": 5}
+
+_TINY_SEQUENCE = {"backbone": "gru", "hidden_size": 16, "num_layers": 1}
+_TINY_FRAMES = {"songs": 24, "split": [0.5, 0.25, 0.25], "frames": 16, "batch_size": 4, "steps_per_epoch": 5}
+
+
+def _sequence(task: str) -> Entry:
+    """A module on frames of music."""
+    return Entry(
+        data="MusicFrames",
+        tiny=_TINY_SEQUENCE,
+        tiny_data=_TINY_FRAMES | {"task": task},
+        few={"songs": 12, "split": [0.5, 0.25, 0.25], "batch_size": 4},
+    )
+
 
 REGISTRY: dict[str, Entry] = {
     "CPO": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
+    "DynamicsEngine": _sequence("dynamics"),
+    "EmotionRecognizer": _sequence("emotion"),
+    "GroovePredictor": _sequence("groove"),
+    "HarmonyPredictor": _sequence("harmony"),
+    "MelodyTransformer": _sequence("melody"),
     "MotionDDPM": Entry(
         data="MotionClips",
         tiny={"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 5, "text_size": 16},
-        tiny_data={
-            "clips": 24,
-            "frames": 24,
-            "val": 0.25,
-            "test": 0.25,
-            "batch_size": 4,
-            "steps_per_epoch": 5,
-        },
-        few={"clips": 12, "frames": 24, "val": 0.25, "test": 0.25, "batch_size": 4},
+        tiny_data=_TINY_CLIPS,
+        few=_FEW_CLIPS,
+    ),
+    "MotionEvaluator": Entry(
+        data="MotionClips",
+        tiny={"hidden_size": 16, "feature_size": 8, "text_size": 16},
+        tiny_data=_TINY_CLIPS,
+        few=_FEW_CLIPS,
     ),
     "StateActionDDPM": Entry(
         data="Trajectories",

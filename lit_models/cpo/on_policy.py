@@ -107,17 +107,7 @@ class OnPolicy(Acting):
         report["steps_per_second"] = samples.count / (time.perf_counter() - began)
         for name, value in report.items():
             self.log(f"train/{name}", value, prog_bar=name in PROGRESS, batch_size=1)
-        self._step_schedules("step")
-
-    def on_train_epoch_end(self) -> None:
-        """Schedules that count epochs."""
-        self._step_schedules("epoch")
-
-    def _step_schedules(self, interval: str) -> None:
-        """Lightning leaves schedules to a module that optimises by hand."""
-        for config in self.trainer.lr_scheduler_configs:
-            if config.interval == interval:
-                config.scheduler.step()  # type: ignore[call-arg]
+        self.step_schedules("step")  # left to a module that optimises by hand
 
     def _samples(self, rollout: RolloutLike, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:
         """The samples of the update, the critics' targets (S, K), and what to log."""

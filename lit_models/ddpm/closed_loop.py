@@ -1,16 +1,18 @@
 """Tasks in closed loop: the costs that stand for them, and how well they end."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from ..core.intervals import rate
-from .batch import ClosedLoop, OutcomesLike, Policy, TaskLike
-from .costs import Sum, make_costs
+from .batch import ClosedLoop, HistoryLike, OutcomesLike, Policy, TaskLike
+from .costs import CostFunction, Sum, make_costs
 from .layout import StateLayout
+from .planner import Plan, Tick
+from .rolling import Rolling
 
 
 def task_costs(task: TaskLike, layout: StateLayout, history: int, options: Mapping[str, Any]) -> Sum:
@@ -42,6 +44,57 @@ def task_costs(task: TaskLike, layout: StateLayout, history: int, options: Mappi
         )
     plain = [{"cost": name, **fields, **options.get(name, {})} for name, fields in costs.items()]
     return make_costs(plain, layout, history)
+
+
+class Ticker(Protocol):
+    """What plans: a row each, with a random stream of its own."""
+
+    def __call__(
+        self,
+        past: Plan,
+        keys: Sequence[tuple[int, ...]],
+        guide: CostFunction | None = None,
+        rolling: Rolling | None = None,
+        last: Tick | None = None,
+    ) -> Tick:
+        """See ``Planner.tick``; ``keys`` are those of the rows' random streams."""
+
+
+class GuidedPolicy:
+    """What acts in closed loop: plans under the costs of the task; rows depend on their episode and step alone.
+
+    Args:
+        tick: what plans.
+        layout: of the columns.
+        history: steps N before the current one.
+        options: by task, see ``task_costs``.
+        rolling: how plans move on; None begins each with pure noise.
+        seed: of the plans.
+    """
+
+    def __init__(
+        self,
+        tick: Ticker,
+        layout: StateLayout,
+        history: int,
+        options: Mapping[str, Mapping[str, Any]],
+        rolling: Rolling | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.tick, self.layout, self.history, self.options = tick, layout, history, options
+        self.rolling, self.seed = rolling, seed
+        self._last: tuple[int, Tick] | None = None
+
+    def __call__(self, history: HistoryLike, task: TaskLike) -> Tensor:
+        """Actions from now on (B, K, A)."""
+        cost = task_costs(task, self.layout, self.history, self.options.get(task.kind, {}))
+        keys = [(self.seed, int(episode), history.step) for episode in history.episode]
+        last = None
+        if self.rolling and self._last and self._last[0] + self.rolling.shift_by == history.step:
+            last = self._last[1]
+        made = self.tick(Plan(history.states, history.actions), keys, cost, self.rolling, last)
+        self._last = history.step, made
+        return made.plan.actions[:, self.history :]
 
 
 class TaskOutcomes(Metric):

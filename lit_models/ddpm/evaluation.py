@@ -1,18 +1,20 @@
 """Held-out windows: what the model plans from their past, beside the truth, a held pose and noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MeanMetric
 
 from .costs import CostFunction
+from .evaluated import Evaluation
 from .layout import StateLayout
 from .metrics import Feet, TrajectoryMetrics
 from .normalizer import Normalizer
 from .planner import Plan
 
-ROWS = ("model", "ground_truth", "hold_last", "noise")
+ROWS = ("model", "mean_plan", "ground_truth", "hold_last", "noise")
+"""``mean_plan``: the mean of several plans from one past, which no single one of them is as near to the truth as."""
 LOSSES = ("loss", "state_loss", "action_loss")
 
 
@@ -35,30 +37,30 @@ def pure_noise(truth: Plan, history: int, normalizer: Normalizer, noise: tuple[T
     )
 
 
-class Evaluation(nn.Module):
-    """The metrics of every row, and the losses.
+class GuideCost(MeanMetric):
+    """Mean of the cost that steers plans."""
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
+        """``guide_cost``."""
+        return {"guide_cost": super().compute()}
+
+
+class PlanEvaluation(Evaluation):
+    """Plans beside what happened, a held pose and noise.
 
     Args:
         layout: of the columns.
         history: steps N before the current one.
         action_horizon: actions that count.
-        rows: names of the rows.
+        guided: whether there are plans under a cost, which is then told for all rows.
     """
 
-    def __init__(self, layout: StateLayout, history: int, action_horizon: int | None, rows: Sequence[str]) -> None:
-        super().__init__()
-        self.history = history
+    def __init__(self, layout: StateLayout, history: int, action_horizon: int | None, guided: bool) -> None:
+        rows = (*ROWS, "guided") if guided else ROWS
         self.rows = {row: TrajectoryMetrics(layout, history, action_horizon) for row in rows}
-        self.losses = {name: MeanMetric() for name in LOSSES}
-        self.costs = {row: MeanMetric() for row in rows} if "guided" in rows else {}
-        self.metrics: nn.ModuleList = nn.ModuleList(  # so that they follow the module to its device
-            [*self.rows.values(), *self.losses.values(), *self.costs.values()]
-        )
-
-    def add_losses(self, *losses: Tensor) -> None:
-        """Losses of B windows, in the order of ``LOSSES``, each (B,)."""
-        for metric, loss in zip(self.losses.values(), losses, strict=True):
-            metric.update(loss)
+        self.costs = {row: GuideCost() for row in rows} if guided else {}
+        super().__init__(LOSSES, self.rows, self.costs)
+        self.history = history
 
     def add(
         self,
@@ -84,24 +86,11 @@ class Evaluation(nn.Module):
             "hold_last": hold_last(truth, self.history),
             "noise": pure_noise(truth, self.history, normalizer, noise),
         }
+        if len(plans["model"].states) > 1:
+            others["mean_plan"] = Plan(*(part.mean(dim=0) for part in plans["model"]))
         for row, plan in {**plans, **others}.items():
             soles = None if feet is None else feet(plan.states)
             self.rows[row].update(*plan, *truth, feet=soles)
             if guide is not None:
                 flat = (part.reshape(-1, *part.shape[-2:]) for part in plan)
                 self.costs[row].update(guide(*flat))
-
-    def compute(self) -> dict[str, Tensor]:
-        """Losses, then all metrics as ``metric`` of the model and ``metric/row`` of the others."""
-        found: dict[str, Tensor] = {name: metric.compute() for name, metric in self.losses.items()}
-        for row, metric in self.rows.items():
-            for name, value in metric.compute().items():
-                found[name if row == "model" else f"{name}/{row}"] = torch.tensor(value)
-        for row, cost in self.costs.items():
-            found["guide_cost" if row == "model" else f"guide_cost/{row}"] = cost.compute()
-        return found
-
-    def reset(self) -> None:
-        """Forget everything."""
-        for metric in (*self.rows.values(), *self.losses.values(), *self.costs.values()):
-            metric.reset()

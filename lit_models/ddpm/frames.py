@@ -1,9 +1,10 @@
 """From each step's local frame to the character frame, differentiable."""
 
+import roma
 import torch
 from torch import Tensor
 
-from .layout import StateLayout
+from .layout import ROOT_SLICES, StateLayout
 
 
 def heading(states: Tensor, layout: StateLayout) -> Tensor:
@@ -81,23 +82,58 @@ def positions(states: Tensor, layout: StateLayout) -> Tensor | None:
 
 
 def reframed(states: Tensor, layout: StateLayout, place: Tensor, angle: Tensor) -> Tensor:
-    """States in another character frame.
+    """States in another character frame; what is in each step's own frame stays.
 
     Args:
-        states: physical (B, W, S), planar.
+        states: physical (B, W, S).
         layout: of the columns.
-        place: where the origin of their frame lies in the other one (B, 2) m.
+        place: where the origin of their frame lies in the other one (B, 2) m, on the ground.
         angle: how far their frame is turned in the other one (B,) rad.
 
     Raises:
-        ValueError: the root is not planar.
+        ValueError: columns in the character frame that are not the root's.
     """
-    if layout.root != "planar":
-        raise ValueError(f"root={layout.root!r}: only planar trajectories can be put into another character frame.")
-    moved = states.clone()
-    angle = angle[:, None]
-    position, velocity, turn = (layout.slice(name) for name in ("root_pos", "root_vel", "root_rot"))
-    moved[..., position] = rotate(states[..., position], angle) + place[:, None]
-    moved[..., velocity] = rotate(states[..., velocity], angle)
-    moved[..., turn] = states[..., turn] + angle[..., None]
+    roots = [name for name, _ in ROOT_SLICES[layout.root]]
+    strange = [columns.name for columns in layout.state if columns.frame == "character" and columns.name not in roots]
+    if strange:
+        raise ValueError(
+            f"{', '.join(strange)}: in the character frame, yet not of the root: nobody knows how it moves."
+        )
+    if layout.root is None:
+        return states
+    moved, angle = states.clone(), angle[:, None]
+    position, velocity, turn = (layout.slice(name) for name in roots)
+    flat, drift = slice(position.start, position.start + 2), slice(velocity.start, velocity.start + 2)
+    moved[..., flat] = rotate(states[..., flat], angle) + place[:, None]
+    moved[..., drift] = rotate(states[..., drift], angle)
+    if layout.root == "planar":
+        moved[..., turn] = states[..., turn] + angle[..., None]
+    else:
+        moved[..., turn] = _turned(states[..., turn], angle.expand(states.shape[:-1]))
     return moved
+
+
+def moved_on(states: Tensor, layout: StateLayout, past: Tensor, steps: int) -> Tensor:
+    """States of a plan, as seen ``steps`` later.
+
+    Args:
+        states: physical (B, W, S), in the character frame of the step at which they were planned.
+        layout: of the columns.
+        past: what has happened (B, N + 1, S), in the character frame of its last step, which is ``steps`` after that.
+        steps: 1 to N.
+
+    Raises:
+        ValueError: see ``reframed``.
+    """
+    if layout.root is None:
+        return states
+    then = past[:, -1 - steps]  # where it was planned, seen from now
+    place = then[:, layout.slice("root_pos")][:, :2]
+    return reframed(states, layout, place, heading(then, layout))
+
+
+def _turned(rotation: Tensor, angle: Tensor) -> Tensor:
+    """Rotation vectors (..., 3) after a further turn by ``angle`` (...) about the vertical; lengths up to pi."""
+    nothing = torch.zeros_like(angle)
+    composed: Tensor = roma.rotvec_composition([torch.stack([nothing, nothing, angle], dim=-1), rotation])
+    return composed

@@ -31,6 +31,10 @@ NAMES = (
     "contact_violations",
     "foot_penetration",
     "diversity",
+    "ade",
+    "fde",
+    "min_ade",
+    "min_fde",
 )
 """All that ``TrajectoryMetrics`` can give."""
 
@@ -63,6 +67,10 @@ class TrajectoryMetrics(Metric):
       depth over them, m. A foot is in contact where it is low at a step and at the one before.
     - ``diversity``: mean distance between two plans for the same prefix, of root and bodies, m; of single columns where
       the layout has no positions.
+    - ``ade``, ``fde``: mean distance from the truth of root and bodies, m, over all steps and at the last one;
+      ``min_ade``, ``min_fde``: of the nearest of G > 1 plans for the same prefix (Gupta et al., arXiv:1803.10892,
+      section 4.1). Of what may happen one thing does: a plan that is drawn from it as it should be has twice the
+      squared error of its mean.
 
     Args:
         layout: of the columns.
@@ -156,6 +164,7 @@ class TrajectoryMetrics(Metric):
             found[name] = _count(error.square(), _runs(valid, order + 1))
         places, true_places = positions(states, self.layout), positions(truth, self.layout)
         if places is not None and true_places is not None:
+            found |= _displacement(torch.linalg.vector_norm(places - true_places, dim=-1).mean(dim=-1), valid)
             jerk = (places - true_places).diff(n=3, dim=-3) * fps**3  # (..., H - 3, P, 2 or 3)
             found["jerk_error"] = _count(jerk.square(), _runs(valid, 4))
         if "joint_pos" in self.layout and self.layout.joint_limits:
@@ -214,6 +223,17 @@ def _smoothness(x: Tensor, valid: Tensor) -> Count:
     mean = moved.sum(dim=-2) / steps.clamp(min=1)  # (..., D)
     spread = torch.where(both, (moved - mean[..., None, :]).square(), 0.0).sum(dim=-2) / steps.clamp(min=1)
     return _count(spread, steps[..., 0] > 1)  # one difference does not vary
+
+
+def _displacement(apart: Tensor, valid: Tensor) -> dict[str, Count]:
+    """Means over the valid steps, and at the last of them, of distances (..., H), over G plans and of the best."""
+    some, left = valid.any(dim=-1), valid.flip(-1).cumsum(dim=-1).flip(-1)
+    mean = torch.where(valid, apart, 0.0).sum(dim=-1) / valid.sum(dim=-1).clamp(min=1)  # (..., B)
+    last = torch.where(valid & (left == 1), apart, 0.0).sum(dim=-1)  # (..., B)
+    found = {"ade": _count(mean, some), "fde": _count(last, some)}
+    if apart.dim() == 3 and len(apart) > 1:
+        found |= {"min_ade": _count(mean.amin(dim=0), some[0]), "min_fde": _count(last.amin(dim=0), some[0])}
+    return found
 
 
 def _diversity(places: Tensor, valid: Tensor) -> Count:

@@ -1,27 +1,36 @@
 """StateActionDDPM as a LightningModule: one diffusion model of states and actions, steered when it plans."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ..core.module import BaseModule
 from ..core.seeding import generator
-from .batch import Batch, HistoryLike, Policy, TaskLike
-from .closed_loop import task_costs, try_tasks
+from .batch import Batch, Policy
+from .closed_loop import GuidedPolicy, try_tasks
 from .costs import CostFunction, make_costs
-from .diffusion import BetaSchedule, LossWeighting, PredictionType, make_diffusion
-from .evaluation import ROWS, Evaluation
+from .diffusion import BetaSchedule, LossWeighting, PredictionType
+from .evaluated import EvaluatedModule
+from .evaluation import LOSSES, PlanEvaluation
 from .guidance import Guidance, GuidanceSettings
 from .layout import StateLayout
 from .network import Attention, StateActionTransformer
 from .normalizer import Normalizer
-from .objective import LevelSampling, Objective, known_tokens
-from .planner import Plan, Planner, Rolled, SamplerName, make_sampler, roll, row_noise
+from .objective import LevelSampling, make_objective
+from .paths import TimestepSpacing
+from .planner import Plan, Planner, SamplerName, Tick, make_sampler, row_noise
+from .rolling import Rolling
+
+NETWORK = ("num_train_timesteps", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "dropout", "attention")
+OBJECTIVE = (
+    *("num_train_timesteps", "beta_schedule", "action_beta_schedule", "prediction_type", "action_horizon"),
+    *("level_sampling", "clean_history", "loss_weighting", "snr_gamma", "state_weight", "action_weight"),
+)
+"""Hyper-parameters that are handed on as they are."""
 
 
-class StateActionDDPM(BaseModule):
+class StateActionDDPM(EvaluatedModule):
     """Diffusion over windows of states and actions (BeyondMimic, arXiv:2508.08241; Diffuse-CLoC, arXiv:2503.11801).
 
     It learns what a robot does and what comes of it. When it plans, the past is given and costs that it never saw in
@@ -54,6 +63,7 @@ class StateActionDDPM(BaseModule):
         sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
         sampler_options: of its constructor, such as ``{eta: 1.0}`` or ``{class_path: ...}``.
         sampling_steps: model evaluations a plan; None takes K.
+        timestep_spacing: of the levels of a plan with fewer steps, see ``paths.make_path``.
         within_limits: keep the joints of plans within their limits, where the layout tells them.
         guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
             [0.5, 0]}]``.
@@ -61,8 +71,8 @@ class StateActionDDPM(BaseModule):
         task_options: by task, how its costs act in closed loop, such as ``{forest: {obstacles: {weight: 2.0}}}``, see
             ``closed_loop.task_costs``.
         replan_every: actions that are executed of each plan in closed loop.
-        rolling: noise levels to which states and actions of the last plan are raised in closed loop before they are
-            denoised again, such as [14, 4] of 20; None begins each plan with pure noise.
+        rolling: noise in closed loop: levels to which states and actions of the last plan are raised before they are
+            denoised again, such as [14, 4] of 20, or ``ramp``, which grows along the horizon; None begins afresh.
         eval_samples: plans for each held-out window.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
@@ -74,6 +84,10 @@ class StateActionDDPM(BaseModule):
             *("emphasis", "mixtures"),
         }
     )
+    entries: ClassVar[tuple[str, ...]] = ("forward",)
+    headline: ClassVar[str] = "state_mse"
+    evaluation: PlanEvaluation
+    normalizer: Normalizer
 
     def __init__(
         self,
@@ -102,42 +116,23 @@ class StateActionDDPM(BaseModule):
         sampler: SamplerName = "ddim",
         sampler_options: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
+        timestep_spacing: TimestepSpacing = "trailing",
         within_limits: bool = True,
         guide: list[dict[str, Any]] | None = None,
         guidance: dict[str, Any] | None = None,
         task_options: dict[str, dict[str, Any]] | None = None,
         replan_every: int = 4,
-        rolling: tuple[int, int] | None = None,
+        rolling: Literal["ramp"] | tuple[int, int] | None = None,
         eval_samples: int = 2,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.layout, self.history, self.length = StateLayout.from_plain(layout), history, history + 1 + horizon
+        h, length = self.hparams, history + 1 + horizon
+        self.layout, self.history = StateLayout.from_plain(layout), history
         self.normalizer = Normalizer(self.layout, emphasis, mixtures)
-        self.network = StateActionTransformer(
-            self.normalizer.state_size,
-            self.normalizer.action_size,
-            self.length,
-            num_train_timesteps,
-            hidden_size,
-            num_layers,
-            num_heads,
-            mlp_ratio,
-            dropout,
-            attention,
-        )
-        schedules = (beta_schedule, action_beta_schedule or beta_schedule)
-        states, actions = (make_diffusion(num_train_timesteps, name, prediction_type) for name in schedules)
-        acted = horizon + 1 if action_horizon is None else action_horizon
-        self.objective = Objective(
-            (states, actions),
-            known_tokens(history, self.length),
-            torch.arange(self.length) < history + acted,
-            level_sampling,
-            clean_history,
-            loss_weighting,
-            snr_gamma,
-        )
+        sizes = (self.normalizer.state_size, self.normalizer.action_size, length)
+        self.network = StateActionTransformer(*sizes, **{name: h[name] for name in NETWORK})
+        self.objective = make_objective(history, length, **{name: h[name] for name in OBJECTIVE})
         self.planner = Planner(
             self.network,
             self.normalizer,
@@ -145,18 +140,13 @@ class StateActionDDPM(BaseModule):
             self.objective.known,
             make_sampler(sampler, sampler_options),
             sampling_steps,
+            timestep_spacing,
             within_limits,
         )
+        self.rolling = None if rolling is None else self.planner.rolling(rolling, replan_every)
         self.settings = GuidanceSettings(**(guidance or {}))
         self.guide = None if guide is None else make_costs(guide, self.layout, history)
-        rows = ROWS if guide is None else (*ROWS, "guided")
-        self.evaluation = Evaluation(self.layout, history, action_horizon, rows)
-
-    def setup(self, stage: str) -> None:
-        """Take the statistics of the data; a checkpoint brings its own afterwards."""
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if not self.normalizer.fitted and hasattr(data, "statistics"):
-            self.normalizer.fit(**data.statistics)
+        self.evaluation = PlanEvaluation(self.layout, history, action_horizon, guide is not None)
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -167,66 +157,38 @@ class StateActionDDPM(BaseModule):
         x0 = self.normalizer.normalise(batch.states, batch.actions)
         noise = tuple(torch.randn((rows, *v.shape[1:]), generator=source, device=self.device)[mine] for v in x0)
         levels = tuple(part[mine] for part in self.objective.draw_levels(rows, source))
-        loss = self._total(*self.objective.losses(self.network, x0, noise, levels)).mean()
+        loss = self.objective.total(*self.objective.losses(self.network, x0, noise, levels)).mean()
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
         return loss
 
-    def _total(self, states: Tensor, actions: Tensor) -> Tensor:
-        h = self.hparams
-        total: Tensor = h["state_weight"] * states + h["action_weight"] * actions
-        return total
-
     # ------------------------------------------------------------------ evaluation
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def evaluate(self, batch: Batch) -> dict[str, Plan]:
         """Plan from the past of each window, and compare."""
-        self._evaluate(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same; one window is kept for a picture."""
-        plans = self._evaluate(batch)
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if batch_idx == 0 and self.trainer.is_global_zero and hasattr(data, "show"):
-            planned = {name: plan.states[0, 0] for name, plan in plans.items()}
-            data.show({"ground truth": batch.states[0]} | planned)
-
-    def _evaluate(self, batch: Batch) -> dict[str, Plan]:
         items = batch.item.tolist()
         sources = [generator(self.hparams["seed"], 0, item) for item in items]
         x0 = self.normalizer.normalise(batch.states, batch.actions)
         draw = row_noise(sources)
         noise = tuple(draw(part.shape, part.dtype).to(self.device) for part in x0)
         losses = self.objective.losses(self.network, x0, noise, self.objective.planning_levels(sources, self.device))
-        self.evaluation.add_losses(self._total(*losses), *losses)
+        self.evaluation.add_losses(dict(zip(LOSSES, (self.objective.total(*losses), *losses), strict=True)))
         truth = Plan(batch.states, batch.actions)
-        feet = getattr(getattr(self.trainer, "datamodule", None), "feet", None)
-        count = self.hparams["eval_samples"]
-        plans = {"model": self._plans(truth, items, count)}
+        keys = [[(sample + 1, item) for item in items] for sample in range(self.hparams["eval_samples"])]
+        plans = {"model": self._plans(truth, keys)}
         if self.guide is not None:
-            plans["guided"] = self._plans(truth, items, count, self.guide)
-        self.evaluation.add(plans, truth, self.normalizer, noise, self.guide, feet)
+            plans["guided"] = self._plans(truth, keys, self.guide)
+        self.evaluation.add(plans, truth, self.normalizer, noise, self.guide, getattr(self.data, "feet", None))
         return plans
 
-    def _plans(self, past: Plan, items: Sequence[int], count: int, guide: CostFunction | None = None) -> Plan:
-        """``count`` plans from each past: (G, B, W, ...)."""
-        made = [self._plan(past, [(sample + 1, item) for item in items], guide) for sample in range(count)]
-        return Plan(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+    def shown(self, batch: Batch, made: dict[str, Plan]) -> tuple[dict[str, Tensor]]:
+        """One window and its plans."""
+        return ({"ground truth": batch.states[0], **{name: plan.states[0, 0] for name, plan in made.items()}},)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log everything."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same, with every baseline beside it."""
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, split: str) -> None:
-        for name, value in self.evaluation.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "state_mse")
-        self.evaluation.reset()
-        world: Any = getattr(self.trainer, "datamodule", None)
-        if hasattr(world, "rollout") and not self.trainer.sanity_checking:
+    def log_evaluation(self, split: str) -> None:
+        """Log what was found, and try the tasks of a world to act in."""
+        super().log_evaluation(split)
+        if hasattr(self.data, "rollout") and not self.trainer.sanity_checking:
             share = (self.global_rank, self.trainer.world_size)
-            tried = try_tasks(world, self.policy(), split, self.hparams["replan_every"], *share, self.device)
+            tried = try_tasks(self.data, self.policy(), split, self.hparams["replan_every"], *share, self.device)
             for name, number in tried.items():
                 self.log(f"{split}/{name}", number, prog_bar=name.endswith("_success"))
 
@@ -234,7 +196,7 @@ class StateActionDDPM(BaseModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Planned states and actions side by side (B, W, S + A), physical units, under ``guide`` if there is one."""
         past = Plan(batch.states, batch.actions)
-        return torch.cat(self._plan(past, [(0, item) for item in batch.item.tolist()], self.guide), dim=-1)
+        return torch.cat(self._tick(past, [(0, item) for item in batch.item.tolist()], self.guide).plan, dim=-1)
 
     def plan(
         self,
@@ -259,39 +221,31 @@ class StateActionDDPM(BaseModule):
         cost = make_costs(guide, self.layout, self.history) if isinstance(guide, Sequence) else guide
         training = self.training
         self.eval()
-        past = Plan(states.to(self.device), actions.to(self.device))
-        rows = range(len(states))
-        made = [self._plan(past, [(seed, sample, row) for row in rows], cost) for sample in range(num_samples)]
+        keys = [[(seed, sample, row) for row in range(len(states))] for sample in range(num_samples)]
+        plans = self._plans(Plan(states, actions), keys, cost)
         self.train(training)
-        return Plan(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+        return plans
 
     def policy(self, seed: int = 0) -> Policy:
-        """What acts in closed loop: plans under the costs of the task; rows depend on their episode and step alone."""
-        last: dict[str, Any] = {}
+        """What acts in closed loop under the costs of a task, see ``GuidedPolicy``."""
+        options = self.hparams["task_options"] or {}
+        return GuidedPolicy(self._tick, self.layout, self.history, options, self.rolling, seed)
 
-        def act(history: HistoryLike, task: TaskLike) -> Tensor:
-            options = (self.hparams["task_options"] or {}).get(task.kind, {})
-            cost = task_costs(task, self.layout, self.history, options)
-            keys = [(seed, int(episode), history.step) for episode in history.episode]
-            past = Plan(history.states.to(self.device), history.actions.to(self.device))
-            steps = history.step - last.get("step", history.step)
-            rolled = None
-            if self.hparams["rolling"] and 1 <= steps <= self.history:
-                rolled = roll(last["plan"], past.states, self.layout, steps, tuple(self.hparams["rolling"]))
-            plan = self._plan(past, keys, cost, rolled)
-            last.update(plan=plan, step=history.step)
-            return plan.actions[:, self.history :]
+    def _plans(self, past: Plan, keys: Sequence[Sequence[tuple[int, ...]]], guide: CostFunction | None = None) -> Plan:
+        """As many plans from each past as there are ``keys``: (G, B, W, ...)."""
+        made = [self._tick(past, of_rows, guide).plan for of_rows in keys]
+        return Plan(*(torch.stack(parts) for parts in zip(*made, strict=True)))
 
-        return act
-
-    def _plan(
+    def _tick(
         self,
         past: Plan,
         keys: Sequence[tuple[int, ...]],
         guide: CostFunction | None = None,
-        rolled: Rolled | None = None,
-    ) -> Plan:
+        rolling: Rolling | None = None,
+        last: Tick | None = None,
+    ) -> Tick:
         """A plan a row, each with a random stream of its own."""
         noise = row_noise([generator(self.hparams["seed"], *key) for key in keys])
         guidance = None if guide is None else Guidance(guide, self.settings)
-        return self.planner.plan(past.states, past.actions, noise, guidance, rolled)
+        states, actions = past.states.to(self.device), past.actions.to(self.device)
+        return self.planner.tick(states, actions, noise, guidance, rolling, last)

@@ -62,6 +62,7 @@ class Normalizer(nn.Module):
         self.register_buffer("mixing", torch.randn((rows, layout.state_size), generator=generator))
         self._fitted = False
         self._maps: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+        self._bounds: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor]]] = {}
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
@@ -99,6 +100,7 @@ class Normalizer(nn.Module):
             _check(stream, found[f"{stream}_mean"], found[f"{stream}_std"], names)
         for name, value in found.items():
             getattr(self, name).copy_(value)
+        self._bounds.clear()
 
     def normalise(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """From physical units to streams.
@@ -114,10 +116,7 @@ class Normalizer(nn.Module):
             RuntimeError: there are no statistics yet.
         """
         self._require_statistics()
-        states = (states - self.state_mean) / self.state_std
-        if len(self.mixing):
-            with torch.autocast(states.device.type, enabled=False):
-                states = torch.cat([states @ self._maps_of(states)[0].T, states], dim=-1)
+        states = self._mixed((states - self.state_mean) / self.state_std)
         return states, (actions - self.action_mean) / self.action_std
 
     def physical(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -133,30 +132,57 @@ class Normalizer(nn.Module):
             RuntimeError: there are no statistics yet.
         """
         self._require_statistics()
-        states, actions = streams
-        if len(self.mixing):
-            with torch.autocast(states.device.type, enabled=False):
-                states = states.to(torch.promote_types(states.dtype, self.state_mean.dtype))
-                mixed, gain = self._maps_of(states)
-                mixtures, states = states[..., : len(mixed)], states[..., len(mixed) :]
-                states = states + (mixtures - states @ mixed.T) @ gain.T  # small numbers: they round better than x
+        states, actions = self._plain(streams[0]), streams[1]
         return states * self.state_std + self.state_mean, actions * self.action_std + self.action_mean
 
-    def bounds(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Smallest and largest value of each column of both streams (E + S,), (A,) within the limits of the joints."""
-        layout = self.layout
-        limits = torch.tensor(layout.joint_limits).to(self.state_mean).unbind(-1)  # two of (J,)
-        found = []
-        for limit, infinite in zip(limits, (-torch.inf, torch.inf), strict=True):
-            states = torch.full_like(self.state_mean, infinite)
-            if "joint_pos" in layout:
-                states[layout.slice("joint_pos")] = limit
-            actions = limit if layout.action_is_joint_position else torch.full_like(self.action_mean, infinite)
-            free = states.new_full((len(self.mixing),), infinite)
-            columns = torch.cat([free, (states - self.state_mean) / self.state_std])
-            found.append((columns, (actions - self.action_mean) / self.action_std))
-        (low, acted_low), (high, acted_high) = found
-        return (low, high), (acted_low, acted_high)
+    def within_limits(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Streams whose joints, in states and in actions that are joint positions, lie within their limits.
+
+        Mixtures then tell of the same states as the columns behind them.
+        """
+        if not self.layout.joint_limits:
+            return streams
+        self._require_statistics()
+        (low, high), (acted_low, acted_high) = self._bounds_of(streams[0])
+        states = self._mixed(self._plain(streams[0]).clamp(low, high))
+        return states, streams[1].clamp(acted_low, acted_high)
+
+    def _mixed(self, states: Tensor) -> Tensor:
+        """Standardised columns (..., S), with their mixtures in front (..., E + S)."""
+        if not len(self.mixing):
+            return states
+        with torch.autocast(states.device.type, enabled=False):
+            return torch.cat([states @ self._maps_of(states)[0].T, states], dim=-1)
+
+    def _plain(self, states: Tensor) -> Tensor:
+        """The way back, by the pseudo-inverse."""
+        if not len(self.mixing):
+            return states
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.to(torch.promote_types(states.dtype, self.state_mean.dtype))
+            mixed, gain = self._maps_of(states)
+            mixtures, states = states[..., : len(mixed)], states[..., len(mixed) :]
+            return states + (mixtures - states @ mixed.T) @ gain.T  # small numbers: they round better than x
+
+    def _bounds_of(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Smallest and largest standardised value of each column of a state (S,) and of an action (A,), kept."""
+        key = states.dtype, states.device
+        if key not in self._bounds:
+            layout, found = self.layout, []
+            with torch.inference_mode(False), torch.no_grad():
+                for limit, infinite in zip(
+                    zip(*layout.joint_limits, strict=True), (-torch.inf, torch.inf), strict=True
+                ):
+                    angles = self.state_mean.new_tensor(limit)
+                    columns = torch.full_like(self.state_mean, infinite)
+                    if "joint_pos" in layout:
+                        columns[layout.slice("joint_pos")] = angles
+                    acted = angles if layout.action_is_joint_position else torch.full_like(self.action_mean, infinite)
+                    columns = (columns - self.state_mean) / self.state_std
+                    found.append((columns.to(states), ((acted - self.action_mean) / self.action_std).to(states)))
+            (low, acted_low), (high, acted_high) = found
+            self._bounds[key] = [(low, high), (acted_low, acted_high)]
+        return self._bounds[key]
 
     def _require_statistics(self) -> None:
         if not self.fitted:
@@ -185,6 +211,7 @@ def _forget(module: nn.Module, _: object) -> None:
     if isinstance(module, Normalizer):
         module._fitted = False
         module._maps.clear()
+        module._bounds.clear()
 
 
 def _check(stream: str, mean: Tensor, std: Tensor, names: Sequence[str]) -> None:

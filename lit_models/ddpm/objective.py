@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .diffusion import Diffusion, LossWeighting
+from .diffusion import BetaSchedule, Diffusion, LossWeighting, PredictionType, make_diffusion
 from .samplers import Denoiser, Streams
 
 LevelSampling = Literal["independent", "shared", "mixed"]
@@ -33,6 +33,8 @@ class Objective:
         clean_history: share of the windows in which known tokens are clean.
         loss_weighting: of a token by its level.
         snr_gamma: where ``min_snr`` cuts.
+        state_weight: of the states in the total.
+        action_weight: of the actions in it.
 
     Raises:
         ValueError: an unknown name, or a share out of [0, 1].
@@ -45,6 +47,8 @@ class Objective:
     clean_history: float = 0.5
     loss_weighting: LossWeighting = "uniform"
     snr_gamma: float = 5.0
+    state_weight: float = 1.0
+    action_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.level_sampling not in SHARED:
@@ -91,3 +95,58 @@ class Objective:
             errors.append(error * diffusion.loss_weight(levels[i], self.loss_weighting, self.snr_gamma))
         learned = self.learned.to(device)
         return errors[0].mean(dim=1), (errors[1] * learned).sum(dim=1) / learned.sum()
+
+    def total(self, states: Tensor, actions: Tensor) -> Tensor:
+        """The weighted sum of both losses."""
+        return self.state_weight * states + self.action_weight * actions
+
+
+def make_objective(
+    history: int,
+    length: int,
+    num_train_timesteps: int,
+    beta_schedule: BetaSchedule,
+    action_beta_schedule: BetaSchedule | None,
+    prediction_type: PredictionType,
+    action_horizon: int | None,
+    level_sampling: LevelSampling,
+    clean_history: float,
+    loss_weighting: LossWeighting,
+    snr_gamma: float,
+    state_weight: float,
+    action_weight: float,
+) -> Objective:
+    """The objective of windows of ``length`` steps, ``history`` of them before the current one.
+
+    Args:
+        history: N.
+        length: W.
+        num_train_timesteps: K, of both streams.
+        beta_schedule: of the states.
+        action_beta_schedule: of the actions; None takes that of the states.
+        prediction_type: of both.
+        action_horizon: actions that are learned, from the current step on; None takes all.
+        level_sampling: see ``Objective``.
+        clean_history: see ``Objective``.
+        loss_weighting: see ``Objective``.
+        snr_gamma: see ``Objective``.
+        state_weight: see ``Objective``.
+        action_weight: see ``Objective``.
+
+    Raises:
+        ValueError: an unknown name, or a number out of its range.
+    """
+    schedules = (beta_schedule, action_beta_schedule or beta_schedule)
+    states, actions = (make_diffusion(num_train_timesteps, name, prediction_type) for name in schedules)
+    acted = length - history if action_horizon is None else action_horizon
+    return Objective(
+        (states, actions),
+        known_tokens(history, length),
+        torch.arange(length) < history + acted,
+        level_sampling,
+        clean_history,
+        loss_weighting,
+        snr_gamma,
+        state_weight,
+        action_weight,
+    )

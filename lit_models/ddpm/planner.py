@@ -9,11 +9,21 @@ from torch import Tensor
 
 from .diffusers_sampler import DiffusersSampler
 from .diffusion import Diffusion
-from .frames import reframed
+from .frames import moved_on
 from .guidance import Guidance
-from .layout import StateLayout
 from .normalizer import Normalizer
-from .samplers import DDIM, DDPM, Denoiser, DPMSolver, Guide, Noise, Sampler, Streams, level_path
+from .paths import TimestepSpacing, make_path
+from .rolling import Rest, Rolling, make_rolling
+from .samplers import (
+    DDIM,
+    DDPM,
+    Denoiser,
+    DPMSolver,
+    Guide,
+    Noise,
+    Sampler,
+    Streams,
+)
 
 SamplerName = Literal["ddpm", "ddim", "dpm_solver", "diffusers"]
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -36,34 +46,16 @@ class Plan(NamedTuple):
     actions: Tensor
 
 
-class Rolled(NamedTuple):
-    """The plan of the last tick, as what the next one begins with (rolling inference, Diffuse-CLoC, section 4.3).
+class Tick(NamedTuple):
+    """A plan, and how much of it is noise still.
 
     Attributes:
-        plan: moved on by the steps that were executed, in the frame of now; what it does not reach is arbitrary.
-        steps: how many steps at its end it does not reach: they begin as pure noise.
-        levels: noise levels to which its states and its actions are raised before they are denoised again.
+        plan: x_0-hat where tokens are not clean yet.
+        noise: what lies over it in the streams, scaled as it is there; None where all tokens are clean.
     """
 
     plan: Plan
-    steps: int
-    levels: tuple[int, int]
-
-
-def roll(plan: Plan, states: Tensor, layout: StateLayout, steps: int, levels: tuple[int, int]) -> Rolled:
-    """Move a plan on.
-
-    Args:
-        plan: (B, W, ...), in the frame of its own current step.
-        states: what has happened since (B, N + 1, S), in the frame of now.
-        layout: of the columns.
-        steps: executed since, 1 to N.
-        levels: see ``Rolled``.
-    """
-    then = states[:, -1 - steps]  # where the plan was made, seen from now
-    place, angle = then[:, layout.slice("root_pos")], then[:, layout.slice("root_rot")][:, 0]
-    moved = reframed(plan.states, layout, place, angle)
-    return Rolled(Plan(moved.roll(-steps, dims=1), plan.actions.roll(-steps, dims=1)), steps, levels)
+    noise: Streams | None = None
 
 
 def make_sampler(name: SamplerName, options: Mapping[str, Any] | None) -> Sampler:
@@ -94,16 +86,6 @@ def row_noise(sources: Sequence[torch.Generator]) -> Noise:
     return draw
 
 
-def _clamped(guide: Guide | None, bounds: Sequence[tuple[Tensor, Tensor]]) -> Guide:
-    """A guide that ends within bounds (D,) of each stream."""
-
-    def clamp(x0: Streams, x: Streams, levels: Streams) -> Streams:
-        moved = x0 if guide is None else guide(x0, x, levels)
-        return tuple(part.clamp(*pair) for part, pair in zip(moved, bounds, strict=True))
-
-    return clamp
-
-
 @dataclass(frozen=True)
 class Planner:
     """A denoiser with what it takes to plan.
@@ -115,6 +97,7 @@ class Planner:
         known: tokens of states and actions that are given (2, W) bool.
         sampler: which.
         steps: model evaluations a plan; None takes one a level.
+        timestep_spacing: of the levels, see ``samplers.make_path``.
         within_limits: clamp joint angles of x_0-hat, in states and in actions that are joint positions, to their limits
             at each step.
     """
@@ -125,33 +108,33 @@ class Planner:
     known: Tensor
     sampler: Sampler
     steps: int | None = None
+    timestep_spacing: TimestepSpacing = "trailing"
     within_limits: bool = True
 
-    def paths(self, rolled: Rolled | None = None) -> Streams:
+    def __post_init__(self) -> None:
+        self.paths()  # so that wrong settings are known before anything is planned
+
+    def rolling(self, rest: Rest, shift_by: int) -> Rolling:
+        """How plans move on by ``shift_by`` steps a tick; see ``make_rolling``.
+
+        Raises:
+            ValueError: also where the past does not reach back to the step of the last plan.
+        """
+        past = int(self.known[1].sum())
+        if shift_by > past:
+            raise ValueError(f"rolling by {shift_by} steps a tick needs as many steps of the past; there are {past}.")
+        steps = self.steps or self.diffusions[0].num_train_timesteps
+        return make_rolling(rest, self.diffusions, self.known, steps, shift_by)
+
+    def paths(self, rolling: Rolling | None = None, last: Tick | None = None) -> Streams:
         """The levels of a plan (steps + 1, W) for states and actions: known tokens stay at 0."""
-        top, length = self.diffusions[0].num_train_timesteps, self.known.shape[1]
-        rest, steps = ((top, top), self.steps or top) if rolled is None else (rolled.levels, self._short(rolled))
-        new = torch.arange(length) >= length - (0 if rolled is None else rolled.steps)
-        states, actions = (
-            level_path(torch.where(known, 0, torch.where(new, top, level)), torch.tensor(0), steps)
-            for known, level in zip(self.known, rest, strict=True)
-        )
-        return states, actions
+        steps = self.steps or self.diffusions[0].num_train_timesteps
+        if rolling is not None:
+            return rolling.first_paths(steps) if last is None else rolling.paths()
+        paths = (make_path(diffusion, steps, self.timestep_spacing) for diffusion in self.diffusions)
+        return tuple(torch.where(known, 0, path[:, None]) for known, path in zip(self.known, paths, strict=True))
 
-    def _short(self, rolled: Rolled) -> int:
-        """Model evaluations from the level where the old plan rests."""
-        top = self.diffusions[0].num_train_timesteps
-        return max(1, round((self.steps or top) * max(rolled.levels) / top))
-
-    @torch.no_grad()
-    def plan(
-        self,
-        states: Tensor,
-        actions: Tensor,
-        noise: Noise,
-        guidance: Guidance | None = None,
-        rolled: Rolled | None = None,
-    ) -> Plan:
+    def plan(self, states: Tensor, actions: Tensor, noise: Noise, guidance: Guidance | None = None) -> Plan:
         """Complete windows.
 
         Args:
@@ -159,53 +142,61 @@ class Planner:
             actions: physical (B, N, A), or more.
             noise: source of all randomness.
             guidance: what steers the plan.
-            rolled: what to begin with; None: pure noise.
 
         Raises:
             ValueError: fewer steps than that.
         """
-        paths = self.paths(rolled)
-        x = self._begin(states, actions, noise)
-        if rolled is not None:
-            x = self._resume(x, rolled, paths)
+        return self.tick(states, actions, noise, guidance).plan
+
+    @torch.no_grad()
+    def tick(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        noise: Noise,
+        guidance: Guidance | None = None,
+        rolling: Rolling | None = None,
+        last: Tick | None = None,
+    ) -> Tick:
+        """The same, from tick to tick.
+
+        Args:
+            states: see ``plan``.
+            actions: see ``plan``.
+            noise: see ``plan``.
+            guidance: see ``plan``.
+            rolling: how plans move on; None makes each of pure noise.
+            last: what the last tick gave, ``rolling.shift_by`` steps ago; None: pure noise.
+
+        Raises:
+            ValueError: too few steps of the past.
+        """
+        paths = self.paths(rolling, last)
+        past = self._past(states, actions)
+        if rolling is None or last is None:
+            shapes = [(len(part), self.known.shape[1], part.shape[-1]) for part in past]
+            x = tuple(noise(shape, part.dtype).to(part.device) for shape, part in zip(shapes, past, strict=True))
+        else:
+            x = rolling.shift(self._seen_from(states, rolling, last), noise)
+        for stream, part in zip(x, past, strict=True):
+            stream[:, : part.shape[1]] = part
         denoise, guide = self.denoise, None
         if guidance is not None:
             denoise, guide = guidance.attach(denoise, self.diffusions, self.normalizer.physical)
-        if self.within_limits and self.normalizer.layout.joint_limits:
-            guide = _clamped(guide, self.normalizer.bounds())
+        guesses: list[Streams] = []
+        unfinished = any(path[-1].any() for path in paths)
+        if unfinished or (self.within_limits and self.normalizer.layout.joint_limits):
+            guide = self._watched(guide, guesses if unfinished else None)
         done = self.sampler.sample(denoise, self.diffusions, x, paths, noise, guide)
-        parts: list[Tensor] = []
-        for given, planned in zip((states, actions), self._limited(*self.normalizer.physical(done)), strict=True):
-            steps = int(self.known[len(parts)].sum())
+        found = guesses[-1] if unfinished else done
+        parts = []
+        for given, part, planned in zip((states, actions), past, self.normalizer.physical(found), strict=True):
+            steps = part.shape[1]
             parts.append(torch.cat([given[:, :steps], planned[:, steps:]], dim=1))  # what is known comes back exactly
-        return Plan(*parts)
+        return Tick(Plan(*parts), self._over(found, done, paths) if unfinished else None)
 
-    def _resume(self, x: Streams, rolled: Rolled, paths: Streams) -> Streams:
-        """Put the old plan, under the noise in ``x``, where it is neither known nor past its end."""
-        length = self.known.shape[1]
-        old = torch.arange(length) < length - rolled.steps
-        streams = []
-        clean = self.normalizer.normalise(*rolled.plan)
-        for value, noisy, known, path, diffusion in zip(clean, x, self.known, paths, self.diffusions, strict=True):
-            level = path[0].to(value.device)
-            raised = diffusion.to(value.device).add_noise(value, noisy, level.expand(value.shape[:2]))
-            streams.append(torch.where((old & ~known).to(value.device)[:, None], raised, noisy))
-        return tuple(streams)
-
-    def _limited(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints within their limits, for good: the emphasis projection's way back mixes columns."""
-        layout = self.normalizer.layout
-        if not (self.within_limits and layout.joint_limits):
-            return states, actions
-        lower, upper = torch.tensor(layout.joint_limits).to(states).unbind(-1)
-        if "joint_pos" in layout:
-            states = states.clone()
-            columns = layout.slice("joint_pos")
-            states[..., columns] = states[..., columns].clamp(lower, upper)
-        return states, actions.clamp(lower, upper) if layout.action_is_joint_position else actions
-
-    def _begin(self, states: Tensor, actions: Tensor, noise: Noise) -> Streams:
-        """Streams (B, W, ...) with what is known in front and noise behind it."""
+    def _past(self, states: Tensor, actions: Tensor) -> Streams:
+        """What is known, as the denoiser sees it."""
         steps, acted = self.known.sum(dim=1).tolist()
         if states.shape[1] < steps or actions.shape[1] < acted:
             raise ValueError(
@@ -213,9 +204,39 @@ class Planner:
                 f"the last one current, and {acted} actions."
             )
         padded = torch.cat([actions[:, :acted], actions.new_zeros(len(actions), 1, actions.shape[-1])], dim=1)
-        streams = []
-        for part, count in zip(self.normalizer.normalise(states[:, :steps], padded), (steps, acted), strict=True):
-            whole = noise((len(part), self.known.shape[1], part.shape[-1]), part.dtype).to(part.device)
-            whole[:, :count] = part[:, :count]
-            streams.append(whole)
-        return tuple(streams)
+        known, done = self.normalizer.normalise(states[:, :steps], padded)
+        return known, done[:, :acted]
+
+    def _watched(self, guide: Guide | None, guesses: list[Streams] | None) -> Guide:
+        """A guide that ends within the limits of the joints, and tells ``guesses``, if there are, what it ended at."""
+
+        def watch(x0: Streams, x: Streams, levels: Streams) -> Streams:
+            moved = x0 if guide is None else guide(x0, x, levels)
+            if self.within_limits:
+                moved = self.normalizer.within_limits(moved)
+            if guesses is not None:
+                clean = ((level == 0).unsqueeze(-1) for level in levels)
+                guesses[:] = [tuple(torch.where(*parts) for parts in zip(clean, x, moved, strict=True))]
+            return moved
+
+        return watch
+
+    def _over(self, found: Streams, done: Streams, paths: Streams) -> Streams:
+        """The noise in the streams that lies over x_0-hat."""
+        scales = (
+            diffusion.to(value.device).scales(path[-1].to(value.device), value.dtype)[0]
+            for diffusion, value, path in zip(self.diffusions, done, paths, strict=True)
+        )
+        return tuple(value - scale * x0 for value, scale, x0 in zip(done, scales, found, strict=True))
+
+    def _seen_from(self, states: Tensor, rolling: Rolling, last: Tick) -> Streams:
+        """What the last tick left, in the character frame of now: noise knows of no frame."""
+        now = moved_on(last.plan.states, self.normalizer.layout, states[:, : self.known.sum(1)[0]], rolling.shift_by)
+        clean = self.normalizer.normalise(now, last.plan.actions)
+        if last.noise is None:
+            return clean
+        scales = (
+            diffusion.to(value.device).scales(stop.to(value.device), value.dtype)[0]
+            for diffusion, value, stop in zip(self.diffusions, clean, rolling.stop, strict=True)
+        )
+        return tuple(scale * value + over for scale, value, over in zip(scales, clean, last.noise, strict=True))

@@ -2,7 +2,7 @@
 
 A sample is a tuple of streams, x = (states (B, T, S), actions (B, T, A)) or one stream alone. A path (N + 1, ...) gives
 the levels of one stream before each of N steps and after the last; path[i] broadcasts to (B, T). A token whose path is
-0 throughout is known: it stays as it is, bit for bit, which is inpainting.
+0 throughout is known: it stays as it is, bit for bit, which is inpainting; ``paths`` makes them.
 
 One step of DDPM, DDIM and DPM-Solver++ is the same linear map with other factors,
 
@@ -29,65 +29,11 @@ Guide = Callable[[Streams, Streams, Streams], Streams]
 """(x_0-hat, x_k, levels) -> x_0-hat. Called without gradients: open ``torch.enable_grad()`` where they are needed."""
 Noise = Callable[[Sequence[int], torch.dtype], Tensor]
 """(shape, dtype) -> standard normal noise, new in each call: all randomness that a sampler has."""
-TimestepSpacing = Literal["trailing", "linspace", "leading"]
 
 
 def single(denoise: Callable[[Tensor, Tensor], Tensor]) -> Denoiser:
     """A denoiser of one stream from a network (x (B, T, D), levels (B, T)) -> prediction (B, T, D)."""
     return lambda x, levels: (denoise(x[0], levels[0]),)
-
-
-def level_path(start: Tensor, stop: Tensor, steps: int) -> Tensor:
-    """Levels on equal steps from ``start`` down to ``stop``, each token at its own speed.
-
-    Args:
-        start: int64 (...), such as () for all tokens or (T,) for a ramp along the horizon.
-        stop: int64 (...), nowhere above ``start``.
-        steps: model evaluations N >= 1.
-
-    Returns:
-        (N + 1, ...) int64, never rising; ``timestep_spacing="trailing"`` of diffusers for start K and stop 0.
-
-    Raises:
-        ValueError: no step, or a level that would rise.
-    """
-    if steps < 1:
-        raise ValueError(f"num_inference_steps={steps}: at least 1 step is needed.")
-    if (stop > start).any():
-        raise ValueError("a path of levels rises: sampling only lowers noise.")
-    share = torch.arange(steps + 1, dtype=torch.float64, device=start.device) / steps
-    share = share.reshape(-1, *[1] * max(start.dim(), stop.dim()))
-    return (start - (start - stop) * share).round().long()
-
-
-def uniform_path(
-    num_train_timesteps: int, num_inference_steps: int, timestep_spacing: TimestepSpacing = "trailing"
-) -> Tensor:
-    """One path for all tokens, from noise to clean.
-
-    Args:
-        num_train_timesteps: level K of pure noise.
-        num_inference_steps: model evaluations N, 1 to K.
-        timestep_spacing: as in diffusers; ``leading`` starts below K (Lin et al., arXiv:2305.08891, table 2).
-
-    Returns:
-        (N + 1,) int64, falling to 0.
-
-    Raises:
-        ValueError: an unknown spacing, or N outside 1..K.
-    """
-    top, steps = num_train_timesteps, num_inference_steps
-    if not 1 <= steps <= top:
-        raise ValueError(f"num_inference_steps={steps}: 1 to num_train_timesteps={top}.")
-    if timestep_spacing == "trailing":
-        return level_path(torch.tensor(top), torch.tensor(0), steps)
-    if timestep_spacing == "linspace":
-        levels = torch.linspace(0, top - 1, steps, dtype=torch.float64).round().long().flip(0) + 1
-    elif timestep_spacing == "leading":
-        levels = torch.arange(steps).flip(0) * (top // steps) + 1
-    else:
-        raise ValueError(f"timestep_spacing={timestep_spacing!r}: choose 'trailing', 'linspace' or 'leading'.")
-    return torch.cat([levels, torch.zeros(1, dtype=torch.long)])
 
 
 def gaussian(generator: torch.Generator) -> Noise:

@@ -61,6 +61,7 @@ class MDLMDiT(BaseModule):
             "positions",
         }
     )
+    entries: ClassVar[tuple[str, ...]] = ("encode", "decode")
 
     def __init__(
         self,

@@ -303,9 +303,19 @@ def process_group():
     torch.distributed.destroy_process_group()
 
 
-def test_sharded_parameters_are_refused(process_group):
+def test_the_average_of_sharded_parameters_is_sharded_alike_and_saved_whole(process_group):
     module = Line()
     mesh = init_device_mesh("cpu", (1,))
-    module.line.weight = torch.nn.Parameter(distribute_tensor(module.line.weight.data, mesh))
-    with pytest.raises(ValueError, match="sharded"):
-        EMAWeights().setup(None, module, "fit")
+    first = module.line.weight.detach().clone()
+    module.line.weight = torch.nn.Parameter(distribute_tensor(first.clone(), mesh))
+    ema = EMAWeights(decay=0.5, warmup=False)
+    ema._update(module, ema.decay_at(0))
+    with torch.no_grad():
+        module.line.weight.add_(2.0)
+    ema._update(module, ema.decay_at(1))
+    assert ema.average["line.weight"].placements == module.line.weight.placements
+    checkpoint = {"state_dict": {name: value.clone() for name, value in Line().state_dict().items()}}
+    ema.on_save_checkpoint(None, module, checkpoint)
+    saved = checkpoint["state_dict"]["line.weight"]
+    assert type(saved) is torch.Tensor
+    torch.testing.assert_close(saved, first + 1.0)

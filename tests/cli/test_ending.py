@@ -1,9 +1,7 @@
 """How a run ends: signals, failures, full disks, and what is said about them."""
 
-import errno
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -96,21 +94,3 @@ def test_what_is_written_for_the_user_stands_alone_and_a_defect_keeps_its_traceb
     monkeypatch.setenv(ending.WITH_TRACEBACK, "1")
     ending.report(spoken[0])
     assert "Traceback" in capsys.readouterr().err
-
-
-def test_a_disk_that_fills_up_costs_no_earlier_checkpoint(in_tmp, monkeypatch, capsys):
-    config = write(in_tmp, "plain.yaml", plain.CONFIG)
-    assert main(["fit", "-c", config]) == 0
-    folder = Path("runs/plain/version_0/checkpoints")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def cut_off(source, target, *args, **kwargs):
-        Path(target).write_bytes(Path(source).read_bytes()[:100])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-
-    monkeypatch.setattr(shutil, "move", cut_off)
-    assert main(["fit", "-c", config, "--ckpt_path=last", "--trainer.max_epochs=4"]) == 1
-    err = capsys.readouterr().err
-    assert os.strerror(errno.ENOSPC) in err
-    assert "Traceback" not in err
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

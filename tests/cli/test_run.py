@@ -34,7 +34,7 @@ def test_fit_leaves_a_whole_run_folder_and_ends_with_a_table(tiny, capsys):
     names = {path.name for path in run.iterdir()}
     assert names >= {"checkpoints", "history.json", "history.csv", "curves.png", "rollouts.png", "config.yaml"}
     assert names >= {"metrics.csv", "results.json", "hparams.yaml"}
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     out = capsys.readouterr().out
     for word in ["model", "random", "copy", "expert", "nelbo", "success", "excess steps", str(run)]:
         assert word in out

@@ -20,17 +20,23 @@ def make_data(name, **changes):
     return getattr(datamodules, entry.data)(**dict(entry.tiny_data) | changes)
 
 
+def taken(name):
+    """Hyper-parameters of a module, those that it hands on to its bases included."""
+    bases = [base for base in getattr(lit_models, name).__mro__ if "__init__" in vars(base)]
+    return {parameter for base in bases for parameter in signature(base.__init__).parameters}
+
+
 def make(name, data=None, **changes):
     """A module and its datamodule, linked as the command links them."""
     data = data or make_data(name)
     torch.manual_seed(0)
-    linked = {link: getattr(data, link) for link in LINKS if hasattr(data, link)}
+    linked = {link: getattr(data, link) for link in LINKS if hasattr(data, link) and link in taken(name)}
     return getattr(lit_models, name)(**linked | dict(REGISTRY[name].tiny) | changes), data
 
 
 def noisy(name):
     """Dropout, where a module has it: its random numbers have to survive a kill too."""
-    return {"dropout": 0.1} if "dropout" in signature(getattr(lit_models, name)).parameters else {}
+    return {"dropout": 0.1} if "dropout" in taken(name) else {}
 
 
 def make_trainer(folder, *extra: Callback, ema=True, **changes):

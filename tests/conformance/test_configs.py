@@ -11,7 +11,7 @@ from lit_models.core.registry import REGISTRY
 
 ELSEWHERE = {"trainer/ddp": "tests/conformance/test_processes.py runs it on two processes"}
 NEEDS_PACKAGE = {"cpo/point_goal": "safety_gymnasium"}
-NEEDS_GPU = {"trainer/gpu", "trainer/mps", "trainer/fsdp"}
+NEEDS_GPU = {"trainer/gpu", "trainer/mps", "trainer/fsdp", "trainer/deepspeed"}
 
 
 def command(name):

@@ -3,7 +3,8 @@ import torch
 
 from lit_models.ddpm.diffusers_sampler import DiffusersSampler, seeded
 from lit_models.ddpm.diffusion import PREDICTION_TYPES, make_diffusion
-from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, gaussian, level_path, single, uniform_path
+from lit_models.ddpm.paths import level_path, uniform_path
+from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, gaussian, single
 
 from .gaussians import Gaussian, law
 

@@ -5,7 +5,8 @@ from lit_models.ddpm.costs import Sum
 from lit_models.ddpm.diffusers_sampler import DiffusersSampler
 from lit_models.ddpm.diffusion import PREDICTION_TYPES, Diffusion, make_diffusion
 from lit_models.ddpm.guidance import Guidance, GuidanceSettings, classifier_free
-from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, gaussian, level_path, uniform_path
+from lit_models.ddpm.paths import level_path, uniform_path
+from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, gaussian
 
 from .gaussians import Gaussian, law
 

@@ -119,6 +119,18 @@ def by_loops(layout, batch, action_horizon=None):
                         pair = data["states"][g, b, t], data["states"][other, b, t]
                         points = [places(layout, one) or [[value] for value in one] for one in pair]
                         terms["diversity"].extend(math.dist(p, q) for p, q in zip(*points, strict=True))
+    for b in range(BATCH if places(layout, data["true_states"][0, 0]) else 0):
+        steps = [t for t in range(HISTORY + 1, WINDOW) if valid[b, t]]
+        of_plans = []
+        for plan in data["states"][:, b]:
+            pairs = [
+                zip(places(layout, plan[t]), places(layout, data["true_states"][b, t]), strict=True) for t in steps
+            ]
+            of_plans.append([np.mean([math.dist(p, q) for p, q in pair]) for pair in pairs])
+        if steps:
+            for name, values in (("ade", [np.mean(apart) for apart in of_plans]), ("fde", [a[-1] for a in of_plans])):
+                terms[name].extend(values)
+                terms[f"min_{name}"].extend([min(values)] if len(values) > 1 else [])
     return {name: float(np.mean(values)) for name, values in terms.items() if values}
 
 
@@ -137,12 +149,20 @@ def test_keys_are_those_that_the_layout_has():
     assert set(measure(robot, case(robot, SAMPLES))) == every
     assert set(measure(robot, case(robot) | {"feet": None})) == every - {
         "diversity",
+        "min_ade",
+        "min_fde",
         "contact_violations",
         "foot_penetration",
     }
     joints = {name for name in NAMES if "limit" in name}
     assert set(measure(base, case(base, SAMPLES))) == every - joints
-    assert set(measure(bare, case(bare, SAMPLES))) == every - joints - {"jerk_error"}
+    assert set(measure(bare, case(bare, SAMPLES))) == every - joints - {
+        "jerk_error",
+        "ade",
+        "fde",
+        "min_ade",
+        "min_fde",
+    }
     assert TrajectoryMetrics(robot, HISTORY).sums.dtype == torch.float64
 
 

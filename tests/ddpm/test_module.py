@@ -176,6 +176,7 @@ def test_every_flag_of_training_changes_the_weights(data, tmp_path, changes):
         {"sampler": "ddpm", "sampler_options": {"variance_type": "fixed_large"}},
         {"sampler": "dpm_solver", "sampling_steps": 3},
         {"sampling_steps": 2},
+        {"timestep_spacing": "log_snr"},
         {"sampler_options": {"eta": 1.0}},
         {"guidance": {"strength": 5.0}},
         {"guidance": {"gradient": "model"}},
@@ -183,16 +184,20 @@ def test_every_flag_of_training_changes_the_weights(data, tmp_path, changes):
     ids=str,
 )
 def test_every_flag_of_planning_changes_the_plan(data, changes):
-    batch = window(data)
+    batch, few = window(data), {"sampling_steps": 3} if "timestep_spacing" in changes else {}
     guide = [{"cost": "joystick", "velocity": [0.8, 0.0]}]
-    plans = [make(data, **flags).plan(batch.states, batch.actions, guide).states for flags in ({}, changes)]
+    plans = [make(data, **few, **flags).plan(batch.states, batch.actions, guide).states for flags in ({}, changes)]
     assert (plans[0] - plans[1]).abs().max() > 1e-4
 
 
 def test_every_flag_of_the_evaluation_changes_it(data, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "tasks", ["waypoint"])
-    assert "val/diversity" in logged(make(data), data, tmp_path)
-    assert "val/diversity" not in logged(make(data, eval_samples=1), data, tmp_path)
+    several, single = (logged(make(data, eval_samples=samples), data, tmp_path) for samples in (3, 1))
+    for name in ("val/diversity", "val/min_ade", "val/state_mse/mean_plan"):
+        assert name in several
+        assert name not in single
+    assert several["val/min_ade"] < several["val/ade"]
+    assert several["val/state_mse/mean_plan"] < several["val/state_mse"]  # by Jensen's inequality
     calls = {}
     for every in (2, 4):
         module, count = make(data, replan_every=every), []
@@ -205,13 +210,14 @@ def test_every_flag_of_the_evaluation_changes_it(data, tmp_path, monkeypatch):
 def test_rolling_plans_with_fewer_evaluations(data, monkeypatch):
     monkeypatch.setattr(data, "tasks", ["joystick"])
     calls = {}
-    for rolling in (None, [2, 1]):
+    for rolling in (None, [2, 1], "ramp"):
         module = make(data, rolling=rolling, replan_every=1, guidance={"strength": 0.0})
         count = calls[str(rolling)] = []
         module.network.register_forward_hook(lambda *_, count=count: count.append(1))
         found = data.rollout(module.policy(), "test", 1)
         assert found["joystick"].error.isfinite().all()
     assert len(calls["[2, 1]"]) < 0.5 * len(calls["None"])  # 2 of 5 levels, but for the first plan
+    assert len(calls["ramp"]) < 0.25 * len(calls["None"])  # 1 of 5, but for the first plan
 
 
 def test_options_of_a_task_change_what_it_does(data):
@@ -236,6 +242,9 @@ def test_options_of_a_task_change_what_it_does(data):
         ({"guide": [{"cost": "keyframe", "values": {"joint_pos": [0.0]}}]}, "keyframe"),
         ({"guidance": {"strength": -1}}, "strength=-1"),
         ({"sampler": "euler"}, "sampler='euler'"),
+        ({"timestep_spacing": "karras"}, "timestep_spacing='karras'.*log_snr"),
+        ({"rolling": [9, 1], "replan_every": 1}, r"rolling=\[9, 1\].*levels of 1 to 5"),
+        ({"rolling": "ramp"}, "rolling by 4 steps a tick needs as many steps of the past; there are 2"),
         ({"layout": {"root": None}}, "layout lacks"),
     ],
 )

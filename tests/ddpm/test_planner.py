@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from lit_models.ddpm.frames import reframed
 from lit_models.ddpm.guidance import Guidance
 from lit_models.ddpm.normalizer import Normalizer
 from lit_models.ddpm.objective import known_tokens
-from lit_models.ddpm.planner import Plan, Planner, Rolled, make_sampler, roll, row_noise
+from lit_models.ddpm.planner import Plan, Planner, Tick, make_sampler, row_noise
 
 from .layouts import base, robot
 
@@ -123,23 +125,29 @@ def test_unknown_samplers_and_options_are_named(name, options, message):
         make_sampler(name, options)
 
 
-def test_a_rolled_plan_goes_on_where_it_was(monkeypatch):
+def test_a_rolled_plan_goes_on_where_it_was():
     layout, planner = make()
     states, actions = past(layout)
-    old = Plan(*past(layout))
-    states_path, actions_path = planner.paths(Rolled(old, 2, (14, 4)))
+    old = Tick(Plan(*past(layout)))
+    states_path, actions_path = planner.paths(planner.rolling((14, 4), 2), old)
     assert states_path[0].tolist() == [0, 0, 0, 14, 20, 20]  # known, raised, pushed
     assert actions_path[0].tolist() == [0, 0, 4, 4, 20, 20]
     assert len(states_path) == 14 + 1  # 20 levels in 20 steps, so 14 in 14
-    kept = planner.plan(states, actions, noise(1, 2, 3), rolled=Rolled(old, 2, (0, 0)))
-    torch.testing.assert_close(kept.states[:, 3:4], old.states[:, 3:4])  # raised to level 0: as it was
-    torch.testing.assert_close(kept.actions[:, 2:4], old.actions[:, 2:4])
+    kept = planner.tick(states, actions, noise(1, 2, 3), None, unraised(planner, 2), old).plan
+    torch.testing.assert_close(kept.states[:, 3:4, 5:], old.plan.states[:, 5:6, 5:])  # what is in no frame: as it was
+    torch.testing.assert_close(kept.actions[:, 2:4], old.plan.actions[:, 4:6])
     assert torch.equal(kept.states[:, :3], states[:, :3])
+
+
+def unraised(planner, shift_by):
+    """Rolling that leaves what the last plan reaches."""
+    rolling = planner.rolling((1, 1), shift_by)
+    return replace(rolling, rest=tuple(torch.where(rest == 1, 0, rest) for rest in rolling.rest))
 
 
 def test_rolling_moves_a_plan_by_what_was_executed():
     """A base that drives a circle as planned: the plan, moved on, lies on the same circle seen from now."""
-    layout, steps = base, 2
+    (_, planner), steps = make(), 2
 
     def circle(start):
         """States (1, W, 8) of a drive at 1 m/s and 0.5 rad/s, in the frame of step ``start`` + N."""
@@ -150,9 +158,10 @@ def test_rolling_moves_a_plan_by_what_was_executed():
         return torch.cat([torch.stack(columns, dim=-1), rest], dim=-1)[None]
 
     plan = Plan(circle(0), torch.arange(W).float()[None, :, None].expand(1, W, 3))
-    rolled = roll(plan, circle(steps)[:, : N + 1], layout, steps, (14, 4))
-    torch.testing.assert_close(rolled.plan.states[:, : W - steps], circle(steps)[:, : W - steps], rtol=0, atol=1e-6)
-    assert rolled.plan.actions[0, : W - steps, 0].tolist() == [2.0, 3.0, 4.0, 5.0]
+    now, actions = circle(steps)[:, : N + 1], plan.actions[:, steps : steps + N]
+    rolled = planner.tick(now, actions, noise(1), None, unraised(planner, steps), Tick(plan)).plan
+    torch.testing.assert_close(rolled.states[:, : W - steps], circle(steps)[:, : W - steps], rtol=0, atol=1e-5)
+    torch.testing.assert_close(rolled.actions[0, : W - steps, 0], torch.tensor([2.0, 3.0, 4.0, 5.0]))
 
 
 def test_another_frame_and_back():

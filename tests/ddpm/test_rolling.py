@@ -2,33 +2,35 @@ import pytest
 import torch
 
 from lit_models.ddpm.diffusion import Diffusion, make_diffusion
-from lit_models.ddpm.rolling import Rolling, ramp
+from lit_models.ddpm.objective import known_tokens
+from lit_models.ddpm.rolling import Rolling, make_rolling, ramp
 from lit_models.ddpm.samplers import DDIM, DDPM, gaussian, single
 
 TOP = 20
 
 
-def rolling(diffusion, horizon=8, history=2, steps=3):
-    rest, stop = ramp(TOP, horizon, history)
-    return Rolling((diffusion,), (rest,), (stop,), steps)
+def rolling(diffusion, horizon=8, history=2, steps=3, shift_by=1):
+    rest, stop = ramp(TOP, horizon, history, shift_by)
+    return Rolling((diffusion,), (rest,), (stop,), steps, shift_by)
 
 
 def normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("horizon", [1, 8, 16, 50])
-def test_a_ramp_lifts_no_token_and_hands_out_a_clean_one(horizon):
-    rest, stop = ramp(TOP, horizon, history=3)
+@pytest.mark.parametrize(("horizon", "by"), [(1, 1), (8, 1), (16, 1), (50, 1), (8, 3), (16, 2), (5, 4)])
+def test_a_ramp_lifts_no_token_and_hands_out_clean_ones(horizon, by):
+    rest, stop = ramp(TOP, horizon, 3, by)
     assert (rest[:3] == 0).all()
-    assert torch.equal(stop[1:], rest[:-1])
-    assert stop[3] == 0
-    assert rest[-1] == TOP
+    assert torch.equal(stop[by:], rest[:-by])
+    assert (stop[3 : 3 + by] == 0).all()
+    assert (rest[-by:] == TOP).all()
     assert (rest.diff() >= 0).all()
     x = normal(2, 3 + horizon, 4)
-    (moved,) = rolling(make_diffusion(TOP), horizon, 3).shift((x,), gaussian(torch.Generator().manual_seed(1)))
-    assert torch.equal(moved[:, :-1], x[:, 1:])
-    assert (moved[:, -1] != x[:, -1]).all()
+    ticks = rolling(make_diffusion(TOP), horizon, 3, shift_by=by)
+    (moved,) = ticks.shift((x,), gaussian(torch.Generator().manual_seed(1)))
+    assert torch.equal(moved[:, :-by], x[:, by:])
+    assert (moved[:, -by:] != x[:, -by:]).all()
 
 
 def test_paths_run_from_rest_to_stop_and_the_first_from_noise():
@@ -42,7 +44,8 @@ def test_paths_run_from_rest_to_stop_and_the_first_from_noise():
     assert torch.equal(first[-1], ticks.stop[0])
 
 
-def test_every_token_that_comes_out_follows_the_law_of_the_data():
+@pytest.mark.parametrize("by", [1, 2])
+def test_every_token_that_comes_out_follows_the_law_of_the_data(by):
     """Tokens of a Gaussian, with the exact denoiser and variance, over 12 ticks: a linear map taken at a basis."""
     deviation, mean = 0.5, 2.0
     process = make_diffusion(TOP)
@@ -55,7 +58,7 @@ def test_every_token_that_comes_out_follows_the_law_of_the_data():
         return mean + signal * deviation**2 / (signal**2 * deviation**2 + sigma**2) * (x - signal * mean)
 
     horizon, history, rows = 4, 1, 700
-    ticks, sampler, drawn = rolling(diffusion, horizon, history, 2), DDPM(variance_type="analytic"), [0]
+    ticks, sampler, drawn = rolling(diffusion, horizon, history, 2, by), DDPM(variance_type="analytic"), [0]
 
     def noise(shape, dtype):
         """One entry of one draw is 1 in each row; row 0 draws nothing."""
@@ -74,9 +77,9 @@ def test_every_token_that_comes_out_follows_the_law_of_the_data():
     x = sample((x,), ticks.first_paths(TOP))
     for _ in range(12):
         x = sample(ticks.shift(x, noise), ticks.paths())
-        out = x[0][:, history, 0]
-        assert out[0] == pytest.approx(mean, rel=1e-3)
-        assert (out[1:] - out[0]).square().sum() == pytest.approx(deviation**2, rel=1e-3)
+        for out in x[0][:, history : history + by, 0].unbind(1):
+            assert out[0] == pytest.approx(mean, rel=1e-3)
+            assert (out[1:] - out[0]).square().sum() == pytest.approx(deviation**2, rel=1e-3)
 
 
 def test_a_warm_start_lifts_the_plan_to_the_law_of_its_level():
@@ -109,3 +112,32 @@ def test_rest_at_the_top_is_the_plain_sampler():
 def test_levels_that_do_not_meet_are_refused(rest, stop):
     with pytest.raises(ValueError, match="stop nowhere above rest"):
         Rolling((make_diffusion(TOP),), (torch.tensor(rest),), (torch.tensor(stop),), 2)
+
+
+@pytest.mark.parametrize(
+    ("rest", "by", "message"),
+    [
+        ("stairs", 1, "'stairs': 'ramp', or 2 levels of 1 to 20"),
+        ((14,), 1, "2 levels"),
+        ((14, 21), 1, "levels of 1 to 20"),
+        ((0, 4), 1, "levels of 1 to 20"),
+        ("ramp", 4, "rolling by 4 steps.*fewer than the 4 ahead"),
+        ("ramp", 0, "rolling by 0 steps"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(rest, by, message):
+    diffusion = make_diffusion(TOP)
+    with pytest.raises(ValueError, match=message):
+        make_rolling(rest, (diffusion, diffusion), known_tokens(2, 7), 10, by)
+
+
+def test_a_tick_takes_its_share_of_the_evaluations():
+    diffusion = make_diffusion(TOP)
+
+    def evaluations(rest, by, steps=10):
+        return make_rolling(rest, (diffusion, diffusion), known_tokens(4, 21), steps, by).steps
+
+    assert evaluations((14, 4), 2) == 7
+    assert evaluations((1, 1), 2) == 1
+    assert evaluations("ramp", 4) == 3  # 4 of 13 ramp tokens
+    assert evaluations("ramp", 1, 20) == 1

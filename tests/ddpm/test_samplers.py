@@ -2,15 +2,8 @@ import pytest
 import torch
 
 from lit_models.ddpm.diffusion import PREDICTION_TYPES, Diffusion, make_diffusion
-from lit_models.ddpm.samplers import (
-    DDIM,
-    DDPM,
-    DPMSolver,
-    gaussian,
-    level_path,
-    single,
-    uniform_path,
-)
+from lit_models.ddpm.paths import TRACE, level_path, make_path, uniform_path
+from lit_models.ddpm.samplers import DDIM, DDPM, DPMSolver, gaussian, single
 
 from .gaussians import Gaussian, law
 
@@ -84,6 +77,29 @@ def test_dpm_solver_samples_weakly_correlated_data_within_1_percent_in_20_steps(
     assert (covariance - truth.covariance).abs().max() < 0.01
     _, coarse = law(DDIM(), truth, make_diffusion(20), uniform_path(20, 20))
     assert (coarse - truth.covariance).abs().max() > 0.05  # first order is not enough
+
+
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2", "sigmoid"])
+@pytest.mark.parametrize("levels", [100, 1000])
+@pytest.mark.parametrize("rho", [0.2, 0.5, 0.9])
+def test_dpm_solver_on_equal_steps_of_log_snr_samples_a_correlated_gaussian_within_1_percent(schedule, levels, rho):
+    truth, diffusion = Gaussian(normal(4, dtype=torch.float64), correlated(rho, 4)), make_diffusion(levels, schedule)
+    mean, covariance = law(DPMSolver(), truth, diffusion, make_path(diffusion, 20, "log_snr"))
+    assert (mean - truth.mean).abs().max() / truth.mean.norm() < 0.01
+    assert (covariance - truth.covariance).abs().max() < 0.01  # of unit variances
+
+
+def test_twenty_levels_of_scaled_linear_sample_a_correlated_gaussian_within_1_percent():
+    for rho in (0.2, 0.5, 0.9):
+        truth, diffusion = (
+            Gaussian(normal(4, dtype=torch.float64), correlated(rho, 4)),
+            make_diffusion(20, "scaled_linear"),
+        )
+        mean, covariance = law(DPMSolver(), truth, diffusion, uniform_path(20, 20))
+        assert (mean - truth.mean).abs().max() / truth.mean.norm() < 0.01
+        assert (covariance - truth.covariance).abs().max() < 0.01
+        _, other = law(DPMSolver(), truth, make_diffusion(20), uniform_path(20, 20))
+        assert (other - truth.covariance).abs().max() > (0.007 if rho < 0.5 else 0.01)  # the cosine does not
 
 
 @pytest.mark.parametrize(("sampler", "order"), [(DDIM(), 1), (DPMSolver(), 2)], ids=["ddim", "dpm"])
@@ -190,6 +206,26 @@ def test_uniform_paths_are_the_timesteps_of_diffusers(spacing, steps):
     assert uniform_path(100, steps, spacing).tolist() == [*(theirs.timesteps + 1).tolist(), 0]
 
 
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"])
+@pytest.mark.parametrize(("levels", "steps"), [(1000, 20), (1000, 3), (50, 20), (20, 20), (20, 19), (20, 1)])
+def test_log_snr_takes_equal_steps_where_there_are_levels(schedule, levels, steps):
+    diffusion = make_diffusion(levels, schedule)
+    path = make_path(diffusion, steps, "log_snr")
+    assert path.shape == (steps + 1,)
+    assert path[0] == levels
+    assert path[-1] == 0
+    assert (path.diff() < 0).all()
+    if levels == 1000:
+        step = diffusion.snr(path[1:-1]).log().diff()
+        assert step.max() - step.min() < 0.2 * step.mean()
+        assert 1 - diffusion.alpha_bar[path[-2]] == pytest.approx(TRACE, rel=0.1)
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "linspace", "leading"])
+def test_other_spacings_are_those_of_uniform_paths(spacing):
+    assert torch.equal(make_path(make_diffusion(100), 7, spacing), uniform_path(100, 7, spacing))
+
+
 def test_paths_take_equal_steps():
     path = level_path(torch.tensor([20, 7, 0]), torch.tensor([0, 3, 0]), 4)
     assert path.tolist() == [[20, 7, 0], [15, 6, 0], [10, 5, 0], [5, 4, 0], [0, 3, 0]]
@@ -237,6 +273,7 @@ def test_bad_settings_are_refused(sampler, change, message):
     [
         (lambda: uniform_path(20, 21), "num_inference_steps=21"),
         (lambda: uniform_path(20, 5, "karras"), "timestep_spacing='karras'.*leading"),
+        (lambda: make_path(make_diffusion(20), 21, "log_snr"), "num_inference_steps=21"),
         (lambda: level_path(torch.tensor(3), torch.tensor(4), 2), "rises"),
         (lambda: level_path(torch.tensor(3), torch.tensor(0), 0), "num_inference_steps=0"),
     ],

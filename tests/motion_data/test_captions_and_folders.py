@@ -23,7 +23,7 @@ from .bodies import AMC, ASF, BVH, motion, relative, seeded
         ("zombieWalk1", "zombie walk"),
         ("humanoid3d_dance_spin", "dance spin"),
         ("amp_humanoid_run", "run"),
-        ("set/jump_forward_level3", "jump forward level"),
+        ("set/jump_forward_level3", "jump forward"),
         ("02_01", ""),
     ],
 )

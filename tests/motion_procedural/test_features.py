@@ -57,6 +57,34 @@ def test_columns_become_the_clip_again(clips, kind, size):
         torch.testing.assert_close(to_features(back, features), values, atol=1e-5, rtol=0)
 
 
+def test_velocities_become_the_clip_again(clips):
+    features = describe("rot6d_velocity", 22, 20.0)
+    assert features["size"] == 136
+    for clip in map(canonical, clips):
+        values = to_features(clip, features)
+        back = to_clip(values, features, clip.skeleton)
+        torch.testing.assert_close(back.positions, clip.positions, atol=1e-5, rtol=0)
+        angle = roma.unitquat_geodesic_distance(back.rotations.double(), clip.rotations.double())
+        assert angle.max() < 2e-3
+        torch.testing.assert_close(to_features(back, features), values, atol=1e-4, rtol=0)
+
+
+def test_velocities_know_neither_the_place_nor_what_was_before(clips):
+    features = describe("rot6d_velocity", 22, 20.0)
+    for clip in clips:
+        values = to_features(clip, features)
+        there = to_features(yawed(clip, 2.5, [3.0, 0.0, -5.0]), features)
+        torch.testing.assert_close(there, values, atol=2e-4, rtol=0)  # speeds are differences times 20
+        later = to_features(clip.cut(9, len(clip)), features)
+        torch.testing.assert_close(later[1:], values[10:])
+        torch.testing.assert_close(later[0, :-4], values[9, :-4])
+        torch.testing.assert_close(later[0, -4:-1], later[1, -4:-1])
+    walk = to_features(canonical(clips[0]), features)
+    speed = clips[0].root_pos[:, [0, 2]].diff(dim=0).norm(dim=-1) * 20
+    torch.testing.assert_close(walk[1:, -3:-1].norm(dim=-1), speed, atol=1e-3, rtol=0)
+    assert walk[:, -2].mean() > 0.4  # ahead
+
+
 @pytest.mark.parametrize("kind", ["axis_angle", "rot6d"])
 def test_without_root_the_root_stays_at_the_origin(clips, kind):
     features = describe(kind, 22, 20.0, root=False)

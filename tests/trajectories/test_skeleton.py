@@ -1,9 +1,14 @@
 """Pictures of skeletons: what is drawn is where it should be."""
 
+import sys
+
+import matplotlib as mpl
 import numpy as np
+import pytest
 from matplotlib.collections import LineCollection
 from PIL import Image
 
+from datamodules.core import DataError
 from datamodules.trajectories.kinematics import g1
 from datamodules.trajectories.skeleton import Skeleton, View, draw_strip, save_animation
 
@@ -49,3 +54,22 @@ def test_an_animation_lasts_as_long_as_the_motion(tmp_path):
             picture.seek(frame)
             durations.append(picture.info["duration"])
         assert sum(durations) == 600
+
+
+def test_an_mp4_is_made_by_ffmpeg_of_as_many_pictures(tmp_path):
+    """A program that keeps the raw pictures it is sent stands for ffmpeg."""
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!{sys.executable}\nimport sys\nopen(sys.argv[-1], 'wb').write(sys.stdin.buffer.read())\n")
+    program.chmod(0o755)
+    with mpl.rc_context({"animation.ffmpeg_path": str(program)}):
+        save_animation(tmp_path / "walk.mp4", [Skeleton("a", POINTS)], g1().edges, fps=50)
+    pictures = np.fromfile(tmp_path / "walk.mp4", dtype=np.uint8).reshape(15, 288, 240, 4)
+    assert (pictures[0] != pictures[-1]).any()
+
+
+def test_films_say_what_they_need(tmp_path):
+    with pytest.raises(DataError, match=r"walk\.avi: films end in \.gif or \.mp4"):
+        save_animation(tmp_path / "walk.avi", [Skeleton("a", POINTS)], g1().edges)
+    with mpl.rc_context({"animation.ffmpeg_path": "no-such-program"}), pytest.raises(DataError, match="ffmpeg"):
+        save_animation(tmp_path / "walk.mp4", [Skeleton("a", POINTS)], g1().edges)
+    assert not list(tmp_path.iterdir())

@@ -1,16 +1,23 @@
 """A folder of clips: what lies in it is recognised by what it holds, and never guessed."""
 
-import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from ...core import DataError
+from ...formats import Formats, npz_keys, outside
+from ...trajectories.readers import g1_csv
 from .. import captions
 from ..clip import Clip
-from . import amp, asap_g1, asf_amc, bvh, deepmimic, humanml3d, native, smpl
+from . import amp, asap_g1, asf_amc, bvh, deepmimic, g1, humanml3d, native, smpl
+from .origin import origin, phrase
 
-Format = Literal["auto", "native", "bvh", "asf_amc", "smpl", "humanml3d", "deepmimic", "amp", "asap_g1"]
+Format = Literal[
+    "auto", "mixed", "native", "bvh", "asf_amc", "smpl", "humanml3d", "deepmimic", "amp", "asap_g1", "g1_csv"
+]
 _READERS: dict[str, Callable[..., list[Clip]]] = {
     "native": native.read,
     "bvh": bvh.read,
@@ -20,9 +27,10 @@ _READERS: dict[str, Callable[..., list[Clip]]] = {
     "deepmimic": deepmimic.read,
     "amp": amp.read,
     "asap_g1": asap_g1.read,
+    "g1_csv": g1.read,
 }
 _OPTIONS = {"bvh": ("scale", "up", "root_offset"), "smpl": ("up", "pause", "audio_rate")}
-_MOTIONS = (".bvh", ".amc", ".npz", ".txt")
+_MOTIONS = (".bvh", ".amc", ".npz", ".txt", ".csv")
 
 
 def read_folder(
@@ -37,7 +45,8 @@ def read_folder(
     Args:
         root: the folder or file.
         format: read only this; ``auto`` recognises files by what they hold, and asks where a folder holds more than
-            one format. ``smpl`` is AMASS and BEAT2.
+            one format. ``smpl`` is AMASS and BEAT2. ``mixed``: a folder of data sets, a folder each, of any format,
+            and files of no known format are only named in the log.
         fps: frames a second, for formats or files that do not say.
         said: where captions come from, ``captions.attach``.
         options: of the format: ``scale``, ``up``, ``root_offset`` (BVH), ``up``, ``pause``, ``audio_rate`` (SMPL).
@@ -49,35 +58,40 @@ def read_folder(
         DataError: nothing is there, formats are mixed, an option goes with no file, or a file is no good.
     """
     root = Path(root).expanduser()
-    if not root.exists():
-        raise DataError(f"{root}: no such file or folder.")
-    if format != "auto" and format not in _READERS:
-        raise DataError(f"format={format}: one of auto, {', '.join(_READERS)}.")
-    found: dict[str, list[Path]] = {}
-    strange: list[Path] = []
-    for path in _candidates(root):
-        kind = recognise(path)
-        if kind:
-            found.setdefault(kind, []).append(path)
-        elif path.suffix != ".txt":  # licences, notes and captions are no motions
-            strange.append(path)
-    kinds = list(found) if format == "auto" else [format]
-    if len(kinds) > 1:
-        counts = ", ".join(f"{kind} ({len(paths)})" for kind, paths in found.items())
-        raise DataError(f"{root} holds more than one format: {counts}. Choose one: format=...")
-    if not kinds or not found.get(kinds[0]):
-        seen = ", ".join(map(str, strange[:3]))
+    if format == "mixed":
+        return _mixed(root, fps, said, options)
+    clips = _FORMATS.read(root, format, fps, options)
+    if root.is_file():
+        return captions.attach(clips, said)
+    about = origin(root)
+    return [phrase(replace(clip, origin=about)) for clip in captions.attach(clips, said, root)]
+
+
+def _mixed(root: Path, fps: float | None, said: captions.Captions, options: dict[str, Any]) -> list[Clip]:
+    """Every clip of a folder of data sets."""
+    if fps is not None or options:
         raise DataError(
-            f"{root}: no {'motion' if format == 'auto' else format + ' motion'} found; known formats: "
-            f"{', '.join(_READERS)}." + (f" Not recognised: {seen}." if seen else "")
+            f"{', '.join(['fps'] * (fps is not None) + sorted(options))}: not with format=mixed, where sets differ. A "
+            "column fps of labels.tsv in the set says its rate."
         )
-    kind = kinds[0]
-    if foreign := set(options) - set(_OPTIONS.get(kind, ())):
-        raise DataError(f"{', '.join(sorted(foreign))}: not an option of {kind} motions.")
-    if format == "auto" and strange:
-        raise DataError(f"{strange[0]}: of no known format. Take it out of the folder, or say format={kind}.")
-    clips = [clip for path in found[kind] for clip in _READERS[kind](path, _name(root, path), fps, **options)]
-    return captions.attach(clips, said, root if root.is_dir() else None)
+    sets = sorted(folder for folder in root.glob("*/") if folder.is_dir())
+    clips: list[Clip] = []
+    for folder in sets:
+        about = origin(folder)
+        kinds = {path: recognise(path) for path in _candidates(folder)}
+        strange = [str(path) for path, kind in kinds.items() if kind is None and path.suffix not in _STRANGERS]
+        if strange:
+            rank_zero_info(f"left out, of no known format: {', '.join(strange)}.")
+        read = [
+            replace(clip, origin=about)
+            for path, kind in kinds.items()
+            if kind is not None
+            for clip in _READERS[kind](path, path.relative_to(root).with_suffix("").as_posix(), None)
+        ]
+        clips += map(phrase, captions.attach(read, said, folder))
+    if not clips:
+        raise DataError(f"{root}: no motion in any folder of it ({len(sets)}); known formats: {', '.join(_READERS)}.")
+    return clips
 
 
 def recognise(path: Path) -> str | None:
@@ -95,19 +109,16 @@ def recognise(path: Path) -> str | None:
             return "asf_amc"
         case ".txt":
             return "deepmimic" if deepmimic.looks_like(path) else None
+        case ".csv":
+            with path.open(errors="replace") as file:
+                return "g1_csv" if g1_csv.looks_like(file.readline()) else None
         case ".npz":
             return _npz(path)
     return None
 
 
 def _npz(path: Path) -> str | None:
-    try:
-        with zipfile.ZipFile(path) as file:
-            keys = {name.removesuffix(".npy") for name in file.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: no readable npz file ({error}). It may be cut off: copy or write it again."
-        ) from error
+    keys = npz_keys(path)
     for kind, needed in (("native", native.KEYS), ("amp", amp.KEYS), ("asap_g1", asap_g1.KEYS)):
         if keys.issuperset(needed):
             return kind
@@ -120,13 +131,10 @@ def _candidates(root: Path) -> list[Path]:
     if root.is_file() or (root / humanml3d.VECTORS).is_dir():
         return [root]
     folders = [path.parent for path in sorted(root.rglob(humanml3d.VECTORS)) if path.is_dir()]
-    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in _MOTIONS and path.is_file()]
-    return folders + [path for path in files if not any(path.is_relative_to(folder) for folder in folders)]
+    files = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in _MOTIONS and path.is_file())
+    return outside(files, folders)
 
 
-def _name(root: Path, path: Path) -> str | None:
-    """The path below ``root`` without its ending; None: as the reader names it."""
-    if path == root or not path.is_relative_to(root):
-        return None
-    below = path.relative_to(root)
-    return (below if path.is_dir() else below.with_suffix("")).as_posix()
+_STRANGERS = (".txt", ".csv")
+"""Text that is no motion is a licence, a note or a caption; a table may be of labels or splits."""
+_FORMATS = Formats("motion", _READERS, _OPTIONS, recognise, _candidates, strangers=_STRANGERS)

@@ -8,7 +8,7 @@ import torch
 
 from ...core import DataError
 from ...trajectories.readers.checks import floats, need, npz_arrays, one_fps, quaternions
-from ..clip import Audio, Clip
+from ..clip import Audio, Clip, Origin
 from ..skeleton import Skeleton
 
 KEYS = ("positions", "skeleton")
@@ -55,6 +55,7 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
             motion=str(file.get("motion", "")),
             source=str(path),
             split=str(file.get("split", "")),  # type: ignore[arg-type]
+            origin=Origin(*map(str, file.get("origin", ()))),
             **rest,
         )
     ]

@@ -1,5 +1,6 @@
 """Whether generated motions, as a set, are like real ones, varied, and what their texts say: metrics over features."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,18 +17,21 @@ TIE = 1e-5
 """Texts whose distances differ by less, relative, are the same text."""
 
 
-class FeatureExtractor(Protocol):
-    """What turns motions into features, such as ``MotionAutoencoder`` or ``TextMotionEvaluator``."""
+class Evaluator(Protocol):
+    """What gives the features that all of this is measured in, such as ``MotionEvaluator``."""
 
-    def features(self, motion: Tensor, valid: Tensor) -> Tensor:
+    @property
+    def feature_size(self) -> int:
+        """Length D of the features."""
+
+    def motion_features(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Physical motion (B, T, F) and frames that exist (B, T) bool -> (B, D)."""
 
+    def common_features(self, motion: Tensor, valid: Tensor, captions: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """Motions and texts in a common space, two of (B, D); None where it knows no texts."""
 
-class TextMotionExtractor(FeatureExtractor, Protocol):
-    """One that maps texts into the same space."""
-
-    def embed_text(self, text: Tensor) -> Tensor:
-        """Text embeddings (B, D_text) -> (B, D)."""
+    def to(self, device: torch.device) -> Any:
+        """The same on a device."""
 
 
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> Tensor:

@@ -136,8 +136,12 @@ class MotionAutoencoder(Standardised):
 
     def loss(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Squared error of the normalised columns and of their first differences, mean over what exists: a scalar."""
+        return self.error(self.decode(self.features(motion, valid), valid), motion, valid)
+
+    def error(self, decoded: Tensor, motion: Tensor, valid: Tensor) -> Tensor:
+        """That of normalised ``decoded`` (B, T, F) for physical ``motion`` (B, T, F): a scalar."""
         x = self.normalise(motion, valid)
-        error = self.decode(self.encoder(x, valid), valid) - x  # (B, T, F), 0 where nothing exists
+        error = torch.where(valid[..., None], decoded - x, 0.0)  # (B, T, F)
         both = (valid[:, 1:] & valid[:, :-1])[..., None]
         moved = (error.diff(dim=1) * both).square().sum() / both.sum().clamp(min=1)
         return (error.square().sum() / valid.sum().clamp(min=1) + moved) / x.shape[-1]

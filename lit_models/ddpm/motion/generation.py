@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..diffusion import Diffusion
 from ..guidance import classifier_free
-from ..samplers import DDIM, Denoiser, Noise, Sampler, Streams, uniform_path
+from ..paths import uniform_path
+from ..samplers import DDIM, Denoiser, Noise, Sampler, Streams
 
 Inpainting = Literal["clean", "replace", "repaint"]
 INPAINTINGS = ("clean", "replace", "repaint")

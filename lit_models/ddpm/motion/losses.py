@@ -16,6 +16,7 @@ NoiseWeighting = Literal["alpha_bar", "uniform"]
 
 TERMS = (
     "reconstruction",
+    "root",
     "velocity",
     "acceleration",
     "bone_length",
@@ -41,6 +42,8 @@ class MotionLosses(nn.Module):
     Means over the frames that exist, and over columns, joints or bones:
 
     - ``reconstruction``: squared error of columns, each over its standard deviation.
+    - ``root``: the same of the few columns that tell where the root goes, which all else has to fit (the feature bias
+      of Guo et al., CVPR 2022, as a loss).
     - ``velocity``, ``acceleration``: squared error of first and second differences of joint positions.
     - ``bone_length``: squared error of the distance from each joint to its parent.
     - ``bone_direction``: 1 - cos of the angle to the true bone, over bones that have a length.
@@ -54,7 +57,7 @@ class MotionLosses(nn.Module):
         layout: of the columns.
         unit: the length that counts as 1, m. With a decimetre the terms have the size of the reconstruction.
         contact_speed: a foot that the truth moves no faster stands, m/s.
-        noise_weighting: of all terms but the reconstruction: ``alpha_bar`` of a frame's level, or ``uniform``.
+        noise_weighting: of all terms but these two: ``alpha_bar`` of a frame's level, or ``uniform``.
 
     Raises:
         ValueError: an unknown name, a negative weight, or a term that the layout cannot give.
@@ -92,7 +95,7 @@ class MotionLosses(nn.Module):
             valid: frames that exist (B, T) bool.
             std: of the columns (F,), which the reconstruction divides by.
             alpha_bar: share of signal at each frame's level, in [0, 1], (B, T) or (B, 1); None: clean.
-            weight: of the reconstruction by level (B, T) or (B, 1), None: 1. It weighs the error of x_0: that is
+            weight: of reconstruction and root by level (B, T) or (B, 1), None: 1. It weighs the error of x_0: that is
                 ``Diffusion.loss_weight``, times SNR where epsilon is predicted, times SNR + 1 where v is.
 
         Returns:
@@ -101,10 +104,11 @@ class MotionLosses(nn.Module):
         wide = torch.promote_types(prediction.dtype, torch.float32)
         prediction, truth = (torch.where(valid[..., None], x.to(wide), 0.0) for x in (prediction, truth))
         found = {}
-        if "reconstruction" in self.weights:
-            error = ((prediction - truth) / std).square().mean(dim=-1)  # (B, T)
-            found["reconstruction"] = _mean(error, valid, weight)
-        physical = [name for name in self.weights if name != "reconstruction"]
+        columns = {"reconstruction": slice(None), "root": self.layout.root_columns}
+        for name in (name for name in columns if name in self.weights):
+            error = ((prediction - truth) / std)[..., columns[name]].square().mean(dim=-1)  # (B, T)
+            found[name] = _mean(error, valid, weight)
+        physical = [name for name in self.weights if name not in columns]
         if physical:
             if alpha_bar is not None:
                 alpha_bar = alpha_bar.to(wide).expand(valid.shape) if self.noise_weighting == "alpha_bar" else None
@@ -199,5 +203,7 @@ def _check(weights: Mapping[str, float], layout: MotionLayout, noise_weighting: 
             f"weight of bone_length: features of kind {layout.kind!r} cannot change the lengths of bones. Set it to 0, "
             "and forward_kinematics or bone_direction above 0."
         )
+    if "root" in asked and layout.root_columns == slice(0, 0):
+        raise ValueError("weight of root: features.root=false, no column tells where the root goes. Set it to 0.")
     if "foot_contact" in asked and not layout.feet:
         raise ValueError("weight of foot_contact: skeleton.feet names no joints. Name them, or set it to 0.")

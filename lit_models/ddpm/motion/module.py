@@ -5,20 +5,39 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from ...core.checkpoint import load, plain
 from ...core.module import BaseModule
 from ...core.seeding import generator
-from ..diffusion import BetaSchedule, LossWeighting, PredictionType, make_diffusion
+from ..diffusion import BetaSchedule, Diffusion, LossWeighting, PredictionType, make_diffusion
 from ..planner import SamplerName, make_sampler
 from .batch import Batch
 from .evaluation import MotionEvaluation
+from .evaluator import MotionEvaluator
 from .evaluators import Standardised
 from .generation import Condition, Generation, Given, Inpainting, given_frames
 from .losses import MotionLosses, NoiseWeighting
 from .network import MotionTransformer
 from .skeleton import MotionLayout
 from .text import FrozenTextEncoder, HashedTextEncoder
+
+
+def scaled(diffusion: Diffusion, signal_scale: float) -> Diffusion:
+    """The same process with signal over noise, the root of its SNR, multiplied at each level.
+
+    Raises:
+        ValueError: a scale that is not positive.
+    """
+    if not signal_scale > 0:
+        raise ValueError(f"signal_scale={signal_scale}: above 0, and below 1 for more noise.")
+    kept = diffusion.alpha_bar
+    return replace(diffusion, alpha_bar=kept / (kept + (1 - kept) / signal_scale**2))
+
+
+REPEATED = 32
+"""Captions for which motion is made several times."""
 
 
 class MotionDDPM(BaseModule):
@@ -34,11 +53,15 @@ class MotionDDPM(BaseModule):
         num_heads: attention heads.
         mlp_ratio: width of the perceptrons over ``hidden_size``.
         dropout: rate in the blocks.
+        frames_per_token: frames that one token tells of, 1 or even: attention over fewer tokens, and smoother motion.
         text_encoder: ``hashed`` learns words by their hashes and needs nothing else; a folder with a CLIP or
             sentence-transformer model is used frozen; None for a model without text.
         text_size: width of the hashed encoder.
         num_train_timesteps: noise levels K.
         beta_schedule: of the noise.
+        signal_scale: multiplies signal over noise at each level. Frames resemble each other and so do columns: noise
+            that is drawn for each alone leaves the whole of a motion recognisable until there is far more of it than in
+            the usual schedules, as in large images (Hoogeboom et al., arXiv:2301.11093, section 3.1).
         prediction_type: what the network predicts.
         loss_weighting: weight of the reconstruction by its level.
         snr_gamma: where ``min_snr`` cuts.
@@ -51,15 +74,20 @@ class MotionDDPM(BaseModule):
         sampling_steps: model evaluations a motion; None takes K.
         guidance_scale: of the text and the sound; 1 takes them as they are.
         inpainting: what happens to given entries, see ``Generation``.
+        evaluator: run folder or checkpoint of a ``MotionEvaluator`` of the same features, in which FID, R-precision,
+            matching score, diversity and multimodality are measured; None leaves them out. Its weights stay there.
+        repeats: motions made for each of the first 32 captions of a split, for multimodality; below 2 leaves it out.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset(
         {
             *("skeleton", "features", "max_frames", "audio_size", "hidden_size", "num_layers", "num_heads"),
-            *("mlp_ratio", "text_encoder", "text_size", "num_train_timesteps", "beta_schedule", "prediction_type"),
+            *("mlp_ratio", "frames_per_token", "text_encoder", "text_size", "num_train_timesteps"),
+            *("beta_schedule", "signal_scale", "prediction_type"),
         }
     )
+    entries: ClassVar[tuple[str, ...]] = ("forward",)
 
     def __init__(
         self,
@@ -72,10 +100,12 @@ class MotionDDPM(BaseModule):
         num_heads: int = 4,
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
+        frames_per_token: int = 1,
         text_encoder: str | None = "hashed",
         text_size: int = 128,
         num_train_timesteps: int = 50,
         beta_schedule: BetaSchedule = "squaredcos_cap_v2",
+        signal_scale: float = 1.0,
         prediction_type: PredictionType = "sample",
         loss_weighting: LossWeighting = "uniform",
         snr_gamma: float = 5.0,
@@ -88,6 +118,8 @@ class MotionDDPM(BaseModule):
         sampling_steps: int | None = None,
         guidance_scale: float = 2.5,
         inpainting: Inpainting = "clean",
+        evaluator: str | None = None,
+        repeats: int = 4,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,8 +146,9 @@ class MotionDDPM(BaseModule):
             num_heads,
             mlp_ratio,
             dropout,
+            frames_per_token,
         )
-        self.diffusion = make_diffusion(num_train_timesteps, beta_schedule, prediction_type)
+        self.diffusion = scaled(make_diffusion(num_train_timesteps, beta_schedule, prediction_type), signal_scale)
         self.losses = MotionLosses(loss_weights, self.layout, noise_weighting=noise_weighting)
         self.generation = Generation(
             self.network,
@@ -134,6 +167,29 @@ class MotionDDPM(BaseModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "statistics"):
             self.normalizer.fit(**data.statistics)
+        if stage == "predict":
+            return
+        if self.hparams["evaluator"] is None:
+            rank_zero_info("model.evaluator is not set: no FID, R-precision, matching score, diversity, multimodality.")
+        else:
+            self.evaluation.judge_by(self._evaluator(self.hparams["evaluator"]))
+
+    def _evaluator(self, path: str) -> MotionEvaluator:
+        """The trained evaluator.
+
+        Raises:
+            ValueError: another model, or one of other features.
+        """
+        found = load(path)
+        if not isinstance(found, MotionEvaluator):
+            raise ValueError(f"model.evaluator={path}: a {type(found).__name__}. Give the run of a MotionEvaluator.")
+        theirs, ours = (plain(module.hparams["features"]) for module in (found, self))
+        if theirs != ours:
+            raise ValueError(
+                f"model.evaluator={path} was trained on features {theirs}, and these are {ours}. Train one on these: "
+                "litmotif fit -c ddpm/motion_evaluator with the same data."
+            )
+        return found.requires_grad_(False)
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -202,16 +258,43 @@ class MotionDDPM(BaseModule):
     def _evaluate(self, batch: Batch) -> Tensor:
         items = batch.item.tolist()
         sources = [generator(self.hparams["seed"], 0, item) for item in items]
-        noise = torch.stack([torch.randn(self.network.max_frames, batch.motion.shape[2], generator=s) for s in sources])
-        noise = noise[:, : batch.motion.shape[1]].to(self.device)
+        noise = self._noise(sources, batch.motion.shape[1])
         levels = torch.stack([self.diffusion.draw_levels((1,), s, low=1) for s in sources]).to(self.device)
         nothing = torch.zeros(len(items), 2, dtype=torch.bool, device=self.device)
         losses = self._losses(batch, levels, noise, nothing)
         lengths = batch.valid.sum(dim=1).tolist()
         made = self._generate(lengths, [(1, item) for item in items], batch.captions, batch.audio)
-        still = noise * self.normalizer.std + self.normalizer.mean
-        self.evaluation.add(losses, self.losses.total(losses), made, batch, still)
+        rows = {"model": made, "noise": noise * self.normalizer.std + self.normalizer.mean}
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "neighbours"):
+            rows["neighbour"] = data.neighbours(batch.captions, lengths).to(self.device)
+        self.evaluation.add(losses, self.losses.total(losses), rows, batch)
+        if self.hparams["evaluator"] is not None and self.hparams["repeats"] > 1:
+            self._repeat(batch, made)
         return made
+
+    def _noise(self, sources: Sequence[torch.Generator], frames: int) -> Tensor:
+        """Standard normal columns (B, T, F), a row from each generator; longer motion begins with the same frames."""
+        noise = torch.empty(len(sources), self.network.max_frames, len(self.normalizer.mean))
+        for row, source in zip(noise, sources, strict=True):
+            row.normal_(generator=source)
+        return noise[:, :frames].to(self.device)
+
+    def _repeat(self, batch: Batch, made: Tensor) -> None:
+        """More motions for the first captions of a split, beside those that were ``made`` (B, T, F)."""
+        few = (batch.item < REPEATED).nonzero()[:, 0].tolist()
+        valid, found, noise = batch.valid[few], [made[few]], []
+        captions, lengths = [batch.captions[row] for row in few], valid.sum(dim=1).tolist()
+        for again in range(self.hparams["repeats"]):
+            keys = [(4, int(batch.item[row]), again) for row in few]
+            draws = self._noise([generator(self.hparams["seed"], *key) for key in keys], made.shape[1])
+            noise.append(draws * self.normalizer.std + self.normalizer.mean)
+            if again and few:
+                audio = None if batch.audio is None else batch.audio[few]
+                motion = self._generate(lengths, keys, captions, audio)
+                found.append(torch.nn.functional.pad(motion, (0, 0, 0, made.shape[1] - motion.shape[1])))
+        self.evaluation.add_repeats("model", torch.stack(found), valid)
+        self.evaluation.add_repeats("noise", torch.stack(noise), valid)
 
     def on_validation_epoch_end(self) -> None:
         """Log everything."""

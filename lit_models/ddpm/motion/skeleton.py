@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-KINDS = ("positions", "axis_angle", "rot6d", "humanml3d")
-ROTATIONS = {"axis_angle": 3, "rot6d": 6}
+KINDS = ("positions", "axis_angle", "rot6d", "rot6d_velocity", "humanml3d")
+ROTATIONS = {"axis_angle": 3, "rot6d": 6, "rot6d_velocity": 6}
 """Kinds that hold rotations, and their columns a joint."""
 
 
@@ -29,6 +29,8 @@ class MotionLayout(nn.Module):
     Kinds of features, F columns: ``positions``, J * 3, m in the world; ``axis_angle``, J * 3 rotation vectors, rad;
     ``rot6d``, J * 6, the first two columns of each rotation matrix (Zhou et al., arXiv:1812.07035, section 4.2); with
     ``root`` the last two kinds end with the root's position, and without it the root stays at the origin;
+    ``rot6d_velocity``, J * 6 + 4, the root's rotation seen from its heading, then from the frame before to this one the
+    turn of the heading, rad/s, and the root's velocity to the left and ahead, m/s, then its height, m;
     ``humanml3d``, 12 J - 1 (Guo et al., CVPR 2022, section 5), of which the positions are read: its rotations belong to
     another skeleton and to another order of composition.
 
@@ -84,6 +86,12 @@ class MotionLayout(nn.Module):
         return self.kind in ROTATIONS
 
     @property
+    def root_columns(self) -> slice:
+        """Those that tell where the root goes, which way it turns with them where they are velocities; maybe none."""
+        widths = {"positions": slice(0, 3), "humanml3d": slice(0, 4), "rot6d_velocity": slice(-4, None)}
+        return widths.get(self.kind, slice(-3, None) if self.root else slice(0, 0))
+
+    @property
     def bone_lengths(self) -> Tensor:
         """Of the skeleton at rest (J - 1,) m, float64."""
         lengths: Tensor = torch.linalg.vector_norm(self.offsets[1:], dim=-1)
@@ -118,7 +126,14 @@ class MotionLayout(nn.Module):
         if self.kind == "humanml3d":
             return Pose(_humanml3d(motion, self.joints), None)
         rotations = self._rotations(self._columns(motion))
-        return Pose(self.forward_kinematics(rotations, self._root(motion)), rotations)
+        positions = self.forward_kinematics(rotations, self._root(motion))
+        if self.kind != "rot6d_velocity":
+            return Pose(positions, rotations)
+        angle, ground = self._travelled(motion)
+        first = torch.stack([_about_y(column, angle) for column in rotations[..., 0, [0, 2], :].unbind(-1)], dim=-1)
+        first = torch.stack([first[..., 0, :], rotations[..., 0, 1, :], first[..., 1, :]], dim=-2)  # (..., 3, 3)
+        rotations = torch.cat([first[..., None, :, :], rotations[..., 1:, :, :]], dim=-3)
+        return Pose(_travel(positions, angle, ground), rotations)
 
     def positions(self, motion: Tensor) -> Tensor:
         """What ``forward`` gives of them, without the rotations that nothing hangs on."""
@@ -126,7 +141,8 @@ class MotionLayout(nn.Module):
             return self(motion).positions  # type: ignore[no-any-return]
         self._require(motion)
         rotations = self._rotations(self._columns(motion).index_select(-2, self.inner))
-        return self._place(rotations, self._root(motion))
+        positions = self._place(rotations, self._root(motion))
+        return _travel(positions, *self._travelled(motion)) if self.kind == "rot6d_velocity" else positions
 
     def forward_kinematics(self, rotations: Tensor, root: Tensor) -> Tensor:
         """Where joints are: all of one depth of the tree at once.
@@ -161,7 +177,17 @@ class MotionLayout(nn.Module):
             return torch.cat(found, dim=-2).index_select(-2, self.by_number)
 
     def _root(self, motion: Tensor) -> Tensor:
+        """Where it is (..., 3); above its place on the ground where the columns tell its velocity."""
+        if self.kind == "rot6d_velocity":
+            return nn.functional.pad(motion[..., -1:], (1, 1))
         return motion[..., -3:] if self.root else torch.zeros_like(motion[..., -3:])
+
+    def _travelled(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Heading (..., T) rad and place on the ground (..., T, 2) m: the steps added up from the first frame on."""
+        steps = motion[..., -4:-1] / self.fps
+        steps = torch.cat([torch.zeros_like(steps[..., :1, :]), steps[..., 1:, :]], dim=-2)
+        angle = steps[..., 0].cumsum(dim=-1)
+        return angle, _about_y(steps[..., 1:], angle).cumsum(dim=-2)
 
     def _columns(self, motion: Tensor) -> Tensor:
         """Those of rotations (..., J, 3 or 6)."""
@@ -208,7 +234,12 @@ class MotionLayout(nn.Module):
         if self.kind not in KINDS:
             raise ValueError(f"features.kind={self.kind!r}: choose one of {', '.join(KINDS)}.")
         size = 12 * joints - 1 if self.kind == "humanml3d" else joints * ROTATIONS.get(self.kind, 3)
-        size += 3 if self.root and self.has_rotations else 0
+        if self.kind == "rot6d_velocity":
+            size += 4
+            if skeleton["up"] != "y":
+                raise ValueError("features.kind='rot6d_velocity' turns about y: skeleton.up has to be 'y'.")
+        elif self.root and self.has_rotations:
+            size += 3
         if features["joints"] != joints or self.size != size:
             raise ValueError(
                 f"features.joints={features['joints']}, features.size={self.size}: kind {self.kind!r} with root "
@@ -241,6 +272,12 @@ def _humanml3d(motion: Tensor, joints: int) -> Tensor:
     plane = _about_y(local[..., [0, 2]], angle[..., None]) + ground[..., None, :]  # (..., T, J - 1, 2)
     others = torch.stack([plane[..., 0], local[..., 1], plane[..., 1]], dim=-1)
     return torch.cat([root[..., None, :], others], dim=-2)
+
+
+def _travel(positions: Tensor, angle: Tensor, ground: Tensor) -> Tensor:
+    """Positions (..., T, J, 3) turned about y by a heading (..., T) and moved to a place on the ground (..., T, 2)."""
+    plane = _about_y(positions[..., [0, 2]], angle[..., None]) + ground[..., None, :]  # (..., T, J, 2)
+    return torch.stack([plane[..., 0], positions[..., 1], plane[..., 1]], dim=-1)
 
 
 def _about_y(xz: Tensor, angle: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ OFFSETS = [[0, 0, 0], [0, 0.4, 0.1], [0, 0.3, 0], [0.1, -0.1, 0], [0, -0.8, 0], 
 OFFSETS += [[0.5, 0, 0], [-0.5, 0, 0]]
 J = len(NAMES)
 SKELETON = {"names": NAMES, "parents": PARENTS, "offsets": OFFSETS, "up": "y", "feet": ["l_foot", "r_foot"]}
-SIZES = {"positions": 3 * J, "axis_angle": 3 * J + 3, "rot6d": 6 * J + 3, "humanml3d": 12 * J - 1}
+SIZES = {"positions": 3 * J, "axis_angle": 3 * J + 3, "rot6d": 6 * J + 3, "rot6d_velocity": 6 * J + 4}
+SIZES["humanml3d"] = 12 * J - 1
 FPS = 20.0
 
 
@@ -61,6 +62,9 @@ def motion(kind="positions", batch=3, frames=24, seed=0):
         matrices = Rotation.from_rotvec(vectors.reshape(-1, 3).numpy()).as_matrix()
         columns = torch.from_numpy(matrices[:, :, :2]).transpose(1, 2).reshape(batch, frames, 6 * J)
         return torch.cat([columns, root], dim=-1)
+    if kind == "rot6d_velocity":
+        steps = 0.8 * normal(batch, frames, 3, seed=seed + 7)
+        return torch.cat([motion("rot6d", batch, frames, seed)[..., :-3], steps, root[..., 1:2]], dim=-1)
     features = torch.zeros(batch, frames, SIZES[kind], dtype=torch.float64)
     features[..., :3] = 0.1 * normal(batch, frames, 3, seed=seed)
     features[..., 3] = 0.9

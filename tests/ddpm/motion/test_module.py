@@ -6,6 +6,8 @@ import callbacks
 import datamodules
 import lit_models
 from datamodules.motion.readers import read_folder
+from lit_models.ddpm.diffusion import make_diffusion
+from lit_models.ddpm.motion.module import scaled
 
 torch.set_num_threads(1)
 TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 10, "text_size": 16}
@@ -61,6 +63,14 @@ def test_training_learns_and_the_truth_stands_beside(data, tmp_path):
     assert 0 < after["val/jerk/ground_truth"] < after["val/jerk/noise"]
 
 
+def test_the_signal_scale_multiplies_signal_over_noise():
+    plain = make_diffusion(20)
+    less = scaled(plain, 0.25)
+    torch.testing.assert_close(less.snr(torch.arange(1, 21)), plain.snr(torch.arange(1, 21)) / 16)
+    assert less.alpha_bar[0] == 1
+    torch.testing.assert_close(scaled(plain, 1.0).alpha_bar, plain.alpha_bar)
+
+
 def test_motion_is_a_function_of_text_and_seed(data):
     module = make(data)
     module.network.head.weight.data.normal_(generator=torch.Generator().manual_seed(1))
@@ -105,6 +115,8 @@ def test_sound_is_judged_by_its_beats(speech, tmp_path):
     [
         {"dropout": 0.5},
         {"beta_schedule": "linear"},
+        {"signal_scale": 0.5},
+        {"frames_per_token": 2},
         {"prediction_type": "epsilon"},
         {"prediction_type": "v_prediction"},
         {"loss_weighting": "min_snr"},
@@ -144,6 +156,7 @@ def test_predictions_are_written_as_bvh_npz_and_film(data, tmp_path):
     [
         ({"condition_dropout": 1.5}, "condition_dropout=1.5"),
         ({"clean_share": -0.1}, "clean_share=-0.1"),
+        ({"signal_scale": 0.0}, "signal_scale=0.0"),
         ({"loss_weights": {"speed": 1.0}}, "speed.*velocity"),
         ({"loss_weights": {"bone_length": 1.0}}, "bone_length"),
         ({"sampler": "euler"}, "sampler='euler'"),

@@ -37,9 +37,9 @@ def test_it_starts_at_zero_and_learns_from_there():
     assert network.head.bias.grad.abs().min() > 0
 
 
-@pytest.mark.parametrize("text_token", [False, True])
-def test_padding_never_influences_frames_that_exist(text_token):
-    network, given = make(text_token=text_token), inputs()
+@pytest.mark.parametrize("changes", [{}, {"text_token": True}, {"frames_per_token": 2}, {"frames_per_token": 4}])
+def test_padding_never_influences_frames_that_exist(changes):
+    network, given = make(**changes), inputs()
     out = network(**given)
     hidden = ~VALID[..., None]
     spoilt = given | {
@@ -55,8 +55,9 @@ def test_padding_never_influences_frames_that_exist(text_token):
         torch.testing.assert_close(network(**alone)[0], out[row, :length])
 
 
-def test_a_row_of_no_frames_is_harmless():
-    network, given = make(), inputs(valid=VALID & torch.tensor([[True], [False], [True]]))
+@pytest.mark.parametrize("per", [1, 2])
+def test_a_row_of_no_frames_is_harmless(per):
+    network, given = make(frames_per_token=per), inputs(valid=VALID & torch.tensor([[True], [False], [True]]))
     out = network(**given)
     assert (out[1] == 0).all()
     assert out.isfinite().all()
@@ -69,8 +70,9 @@ def test_one_level_for_a_row_is_that_level_for_each_frame():
     )
 
 
-def test_each_frame_is_told_its_own_level():
-    network, levels = make(), torch.full((B, T), 9)
+@pytest.mark.parametrize("per", [1, 2])
+def test_each_frame_is_told_its_own_level(per):
+    network, levels = make(frames_per_token=per), torch.full((B, T), 9)
     out = network(**inputs(levels=levels))
     for frame in range(4):
         other = levels.clone()
@@ -81,8 +83,10 @@ def test_each_frame_is_told_its_own_level():
         assert ((network(**inputs(levels=other)) - out).abs().amax(dim=2)[:2, frame] > 1e-4).all()
 
 
-def test_all_frames_see_each_other_and_their_order():
-    network, given = make(), inputs(x=normal(B, T, F).requires_grad_(), levels=torch.full((B, 1), 9))
+@pytest.mark.parametrize("per", [1, 2])
+def test_all_frames_see_each_other_and_their_order(per):
+    network = make(frames_per_token=per)
+    given = inputs(x=normal(B, T, F).requires_grad_(), levels=torch.full((B, 1), 9))
     out = network(**given)
     for frame in range(T):
         (slope,) = torch.autograd.grad(out[0, frame].sum(), given["x"], retain_graph=True)
@@ -90,6 +94,23 @@ def test_all_frames_see_each_other_and_their_order():
         assert (slope[1:] == 0).all()  # rows do not see each other
     same = network(**inputs(x=torch.ones(B, T, F), audio=torch.zeros(B, T, 2), levels=torch.full((B, 1), 9)))
     assert (same[0, 1:] - same[0, :-1]).abs().amax(dim=1).min() > 1e-4
+
+
+def test_attention_is_over_tokens_of_several_frames_and_each_frame_is_told_of_by_two():
+    seen, told = [], []
+    network = make(frames_per_token=4)
+    network.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    x = normal(1, 12, F)
+    with torch.no_grad():
+        network(x, torch.full((1, 1), 9), torch.ones(1, 12).bool())
+        tokens = normal(1, 3, 32)
+        for token in range(3):
+            only = torch.zeros_like(tokens)
+            only[:, token] = tokens[:, token]
+            said = network._frames(only, torch.ones(1, 3).bool()) - network.head.bias
+            told.append(said[0].abs().amax(dim=1) > 1e-6)
+    assert seen == [3]
+    assert torch.stack(told).sum(dim=0).tolist() == [1, 1, *[2] * 8, 1, 1]
 
 
 @pytest.mark.parametrize("text_token", [False, True])
@@ -163,5 +184,7 @@ def test_it_says_what_does_not_fit():
         network(**inputs(audio=normal(B, 6, 2)))
     with pytest.raises(ValueError, match="hidden_size=16 does not divide by num_heads=3"):
         make(num_heads=3)
+    with pytest.raises(ValueError, match="frames_per_token=3"):
+        make(frames_per_token=3)
     with pytest.raises(ValueError, match="text_token"):
         make(text_size=0, text_token=True)

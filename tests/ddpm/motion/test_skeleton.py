@@ -77,6 +77,27 @@ def test_humanml3d_walks_by_its_turns_and_steps():
         place += facing.apply([row[1], 0, row[2]])
 
 
+def test_velocities_of_the_root_add_up_step_by_step():
+    features, (vectors, _) = motion("rot6d_velocity", batch=2), rotations(batch=2)
+    body = layout("rot6d_velocity")
+    pose = body(features)
+    for b in range(2):
+        place, heading = np.zeros(3), Rotation.identity()
+        for t, (turn, left, ahead, height) in enumerate(features[b, :, -4:].numpy()):
+            if t:
+                heading = Rotation.from_rotvec([0, turn / FPS, 0]) * heading
+                place += heading.apply([left / FPS, 0, ahead / FPS])
+            place[1] = height
+            turned = vectors[b : b + 1, t : t + 1].clone()
+            turned[0, 0, 0] = torch.from_numpy((heading * Rotation.from_rotvec(vectors[b, t, 0].numpy())).as_rotvec())
+            there = by_loops(turned, torch.from_numpy(place)[None, None])[0, 0]
+            torch.testing.assert_close(pose.positions[b, t], there, atol=1e-12, rtol=0)
+            matrix = Rotation.from_rotvec(turned[0, 0, 0].numpy()).as_matrix()
+            np.testing.assert_allclose(pose.rotations[b, t, 0].numpy(), matrix, atol=1e-12)
+    torch.testing.assert_close(body.positions(features), pose.positions, atol=1e-12, rtol=0)
+    torch.testing.assert_close(pose.rotations[:, :, 1:], layout("rot6d")(motion("rot6d", batch=2)).rotations[:, :, 1:])
+
+
 def test_no_length_of_a_bone_depends_on_rotations():
     body = layout("axis_angle")
     found = torch.linalg.vector_norm(body.bones(body(motion("axis_angle")).positions), dim=-1)
@@ -111,6 +132,7 @@ def test_a_checkpoint_keeps_nothing_of_it():
         ({"up": "x"}, {}, "up='x'"),
         ({"feet": ["toe"]}, {}, "joints toe are not"),
         ({}, {"kind": "euler"}, "kind='euler'"),
+        ({"up": "z"}, {"kind": "rot6d_velocity", "size": 6 * J + 4}, "up has to be 'y'"),
         ({}, {"size": 28}, "has 27 columns"),
         ({}, {"joints": 8}, "skeleton of 9 joints"),
     ],

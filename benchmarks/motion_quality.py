@@ -1,0 +1,157 @@
+"""Quality of motion made from text, beside real motion, the nearest neighbour among the training motions, and noise.
+
+    python benchmarks/motion_quality.py --plots docs
+    python benchmarks/motion_quality.py --evaluator RUN_FOLDER --run RUN_FOLDER
+    python benchmarks/motion_quality.py --ablation
+
+Trains ddpm/motion_evaluator and then ddpm/motion_procedural by the command, unless their run folders are given, and
+tests the model with 10 and 50 steps of its sampler on the test split, which no setting was chosen on. --ablation trains
+the model at a small size with and without the losses of velocity and acceleration, 3 seeds each, and tells the jitter
+on held-out clips. What is finished is kept in --out and not run again.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import datamodules
+import lit_models
+from datamodules.motion.draw import strip
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS = (10, 50)
+SHOWN = {
+    "r_precision_1": "R-precision@1",
+    "r_precision_2": "R-precision@2",
+    "r_precision_3": "R-precision@3",
+    "matching_score": "matching score",
+    "fid": "FID",
+    "diversity": "diversity",
+    "multimodality": "multimodality",
+    "jerk": "jerk, m/s^3",
+    "foot_skating": "foot skating",
+    "velocity_error": "velocity error, (m/s)^2",
+    "l1_diversity": "L1 diversity, m",
+}
+SMALL = ["--data.clips=500", "--model.hidden_size=64", "--model.num_layers=2", "--trainer.max_epochs=5"]
+TERMS = {
+    name: f"--model.loss_weights={{velocity: {velocity}, acceleration: {acceleration}, forward_kinematics: 0.0}}"
+    for name, velocity, acceleration in (("with", 2.0, 4.0), ("without", 0.0, 0.0))
+}
+JITTER = ("jerk", "acceleration_error", "jerk_error")
+PICTURED = (
+    "a person walks forward and turns around to the left",
+    "a person squats twice",
+    "a person kicks with the right foot",
+    "a person waves with the left hand",
+)
+
+
+def litmotif(*arguments: str, threads: int) -> float:
+    """Run the command; the seconds that it took."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "lit_models", *arguments, "--trainer.enable_progress_bar=false"]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        sys.exit(done.stderr[-4000:])
+    return time.perf_counter() - start
+
+
+def trained(config: str, folder: Path, threads: int, *changes: str) -> Path:
+    """The run folder of a config, which is trained unless it was."""
+    done = folder / "seconds.json"
+    if not done.exists():
+        where = f"--trainer.default_root_dir={folder}"
+        seconds = litmotif("fit", "-c", config, where, "--test_after_fit=false", *changes, threads=threads)
+        done.write_text(json.dumps(seconds))
+    print(f"{config} {' '.join(changes)}: trained in {json.loads(done.read_text()):.0f} s", file=sys.stderr)
+    return folder / "version_0"
+
+
+def tested(run: Path, folder: Path, threads: int, *changes: str) -> dict[str, dict[str, float]]:
+    """Each metric of a run on the test split, by row."""
+    if not list(folder.rglob("results.json")):
+        where = [f"--trainer.default_root_dir={folder}", f"--ckpt_path={run}"]
+        litmotif("test", "-c", "ddpm/motion_procedural", *where, *changes, threads=threads)
+    return json.loads(next(folder.rglob("results.json")).read_text())
+
+
+def quality(run: Path, evaluator: Path, out: Path, threads: int) -> Table:
+    """The model with few and with many steps, beside the other rows."""
+    found = {}
+    for steps in STEPS:
+        changes = (f"--model.evaluator={evaluator}", f"--model.sampling_steps={steps}")
+        found[steps] = tested(run, out / f"steps_{steps}", threads, *changes)
+    table = Table("metric", *(f"{steps} steps" for steps in STEPS), "real", "neighbour", "noise")
+    for name, shown in SHOWN.items():
+        values = [found[steps][name]["value"] for steps in STEPS]
+        values += [found[STEPS[0]][name].get(row) for row in ("ground_truth", "neighbour", "noise")]
+        table.add_row(shown, *("—" if value is None else f"{value:.3g}" for value in values))
+    return table
+
+
+def ablation(out: Path, seeds: int, threads: int) -> Table:
+    """Jitter with and without the losses of velocity and acceleration: mean and range over seeds."""
+    table = Table(
+        "velocity and acceleration losses", *(name.replace("_", " ") for name in JITTER), "jerk of real motion"
+    )
+    for name, weights in TERMS.items():
+        results = []
+        for seed in range(seeds):
+            folder, size = out / "ablation" / f"{name}_{seed}", (*SMALL, weights, f"--seed_everything={seed}")
+            run = trained("ddpm/motion_procedural", folder, threads, *size)
+            results.append(tested(run, folder / "test", threads, *size))
+        cells = []
+        for metric in JITTER:
+            values = [result[metric]["value"] for result in results]
+            cells.append(f"{statistics.mean(values):.4g} [{min(values):.4g}, {max(values):.4g}]")
+        real = statistics.mean(result["jerk"]["ground_truth"] for result in results)
+        table.add_row(name, *cells, f"{real:.3g}")
+    return table
+
+
+def draw(run: Path, path: Path) -> None:
+    """Motions from four captions."""
+    model = lit_models.load(run)
+    data = datamodules.MotionClips(clips=13, val=0.2, test=0.2, kind=model.hparams["features"]["kind"])
+    with torch.no_grad():
+        made = model.generate(PICTURED, num_frames=80, seed=0)
+    clips = [data.clip(motion, caption, caption) for motion, caption in zip(made, PICTURED, strict=True)]
+    path.mkdir(parents=True, exist_ok=True)
+    strip(clips).savefig(path / "ddpm_motions.png", dpi=110)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, help="a trained ddpm/motion_procedural")
+    parser.add_argument("--evaluator", type=Path, help="a trained ddpm/motion_evaluator")
+    parser.add_argument("--out", type=Path, default=Path("runs/motion_quality"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ablation", action="store_true", help="the losses of velocity and acceleration instead")
+    parser.add_argument("--seeds", type=int, default=3, help="of the ablation")
+    parser.add_argument("--plots", type=Path, help="folder for ddpm_motions.png")
+    arguments = parser.parse_args()
+    out, console = arguments.out.resolve(), Console(width=160)
+    if arguments.ablation:
+        console.print(ablation(out, arguments.seeds, arguments.threads))
+        return
+    evaluator = arguments.evaluator or trained("ddpm/motion_evaluator", out / "evaluator", arguments.threads)
+    run = arguments.run or trained("ddpm/motion_procedural", out / "model", arguments.threads)
+    console.print(quality(run.resolve(), evaluator.resolve(), out, arguments.threads))
+    if arguments.plots is not None:
+        draw(run, arguments.plots)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""MusicFrames: songs as frames of features and targets, from files, music21's corpus or made."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+
+from ..core import BaseDataModule, DataError
+from .augment import rooms_of
+from .batch import MusicBatch
+from .parse import load_songs
+from .procedural import MAKERS
+from .readers import Format
+from .song import NOTE_FIELDS, Song
+from .splits import NAMES, Splits, split_songs
+from .table import FrameStore, Statistics, Windows
+from .tasks import Task, TaskName, make_task
+
+EMBEDDED = {"melody": "ryansMammoth", "polyphony": "bach", "harmony": "bach"}
+"""Collections of music21 that serve where there is no root; for the other tasks songs are made."""
+MADE = 120
+"""How many."""
+SUITED = {
+    "melody": "POP909, Nottingham as ABC, any MIDI or MusicXML; format bach or ryansMammoth without a root",
+    "polyphony": "JSB Chorales and Nottingham (.mat), any MIDI or MusicXML; format bach without a root",
+    "harmony": "POP909, lead sheets as MusicXML; format bach without a root",
+    "dynamics": "POP909, the Groove MIDI Dataset (task_options.drums), any MIDI that was played",
+    "groove": "the Groove MIDI Dataset",
+    "emotion": "VGMIDI, EMOPIA; DEAM and PMEmo with audio (task_options.audio)",
+}
+"""Sets that have what a task needs."""
+
+
+class MusicFrames(BaseDataModule):
+    """Frames of songs for one of six tasks.
+
+    Without ``root``, melody, polyphony and harmony learn from the corpus of music21; dynamics, groove and emotion from
+    performances that are made in seconds, with known rules and noise: then ``synthetic`` is true.
+
+    Args:
+        task: what is learnt, see ``tasks``.
+        root: file or folder, see ``readers``.
+        format: of the files; None recognises it by what the folder holds.
+        reader_options: options of the format.
+        task_options: options of the task.
+        frames: longest window of training; None takes whole songs. Evaluation is always of whole songs.
+        split: shares of train, val and test, where a set has no official split.
+        split_seed: of dealing songs out to splits and folds.
+        folds: cross-validation, grouped: fold ``fold`` is the test part, whatever is official.
+        fold: which one.
+        songs: so many at most, spread over the set.
+        transpose: in training, up to so many semitones either way.
+        tempo: in training, up to so much faster or slower, such as 0.1.
+        max_bad: share of broken files that is tolerated.
+        cache_dir: where parsed songs are kept.
+        **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
+    """
+
+    def __init__(
+        self,
+        task: TaskName = "melody",
+        root: str | None = None,
+        format: Format | None = None,
+        reader_options: dict[str, Any] | None = None,
+        task_options: dict[str, Any] | None = None,
+        frames: int | None = None,
+        split: Sequence[float] = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+        folds: int | None = None,
+        fold: int = 0,
+        songs: int | None = None,
+        transpose: int = 0,
+        tempo: float = 0.0,
+        max_bad: float = 0.05,
+        cache_dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (frames is not None and frames < 1) or not 0 <= transpose <= 24 or not 0 <= tempo < 1:
+            raise DataError(f"data.frames={frames}, transpose={transpose}, tempo={tempo}: from 1, 0 to 24, [0, 1).")
+        if songs is not None and songs < 3:
+            raise DataError(f"data.songs={songs}: at least 3, one a split.")
+        self.task, self.root = task, root
+        self.maker: Task = make_task(task, task_options or {})
+
+    # ------------------------------------------------------------------ what a module must know
+    @property
+    def input_size(self) -> int:
+        """Columns F of the inputs."""
+        return self.maker.input_size
+
+    @property
+    def output_size(self) -> int:
+        """Columns K of the targets."""
+        return self.maker.output_size
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the input columns."""
+        return self.maker.features
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the target columns."""
+        return self.maker.outputs
+
+    @property
+    def input_mean(self) -> list[float]:
+        """Mean of each input over the training songs, as they are."""
+        return [float(value) for value in self.statistics.input_mean]
+
+    @property
+    def input_std(self) -> list[float]:
+        """Standard deviation of each input over the training songs; 1 where it does not vary."""
+        return [float(value) for value in self.statistics.input_std]
+
+    @property
+    def target_mean(self) -> list[float]:
+        """Mean of each known target over the training songs: the constant prediction."""
+        return [float(value) for value in self.statistics.target_mean]
+
+    @property
+    def rate(self) -> float:
+        """Frames a beat; 0 where a row is a note."""
+        return self.maker.rate
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the songs were made."""
+        return self.root is None and self.hparams["format"] is None and self.task in MAKERS
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Of the training songs, before any augmentation."""
+        return self._store.statistics(self._splits["train"])
+
+    # ------------------------------------------------------------------ loaders
+    def train_dataloader(self) -> DataLoader[MusicBatch]:
+        """Windows of the training songs, shuffled."""
+        return self.loader(self.split("train"), train=True)
+
+    def val_dataloader(self) -> DataLoader[MusicBatch]:
+        """Whole validation songs."""
+        return self.loader(self.split("val"), train=False)
+
+    def test_dataloader(self) -> DataLoader[MusicBatch]:
+        """Whole test songs."""
+        return self.loader(self.split("test"), train=False)
+
+    def predict_dataloader(self) -> DataLoader[MusicBatch]:
+        """The same as for testing; ``songs_of("test")`` names them."""
+        return self.test_dataloader()
+
+    # ------------------------------------------------------------------ data
+    def prepare_data(self) -> None:
+        """Read or make everything, so that what is wrong with it is known before a module is built."""
+        self.split("train")
+
+    def split(self, name: str) -> Windows:
+        """The songs of a split.
+
+        Raises:
+            DataError: it is empty; names the numbers.
+        """
+        songs = self._splits[name]
+        if not songs:
+            counts = {split: len(of) for split, of in self._splits.items()}
+            raise DataError(f"no song for {name}, of {counts}. Change data.split, folds or songs, or add songs.")
+        h = self.hparams
+        return Windows(self._store, songs, h["frames"], name == "train", self.maker, h["transpose"], h["tempo"])
+
+    def songs_of(self, name: str) -> list[str]:
+        """Names of a split's songs, in the order of ``MusicBatch.song``."""
+        return [self.library[k].name for k in self._splits[name]]
+
+    @cached_property
+    def library(self) -> list[Song]:
+        """The songs that have what the task needs.
+
+        Raises:
+            DataError: none has; names the root and sets that have.
+        """
+        songs = self._read()
+        lacks = [self.maker.missing(song) for song in songs]
+        usable = [song for song, lack in zip(songs, lacks, strict=True) if lack is None]
+        if not usable:
+            reasons = " or ".join(sorted({lack for lack in lacks if lack}))
+            where = self.root or self.hparams["format"]
+            raise DataError(
+                f"{where}: none of {len(songs)} songs has {reasons} for {self.task}: see {SUITED[self.task]}."
+            )
+        limit = self.hparams["songs"]
+        if limit is not None and len(usable) > limit:
+            usable = [usable[k * len(usable) // limit] for k in range(limit)]
+        kind = "made songs (synthetic)" if self.synthetic else "songs"
+        rank_zero_info(f"{self.task}: {len(usable):,} {kind}, {len(songs) - len(usable):,} left out.")
+        return usable
+
+    def _read(self) -> list[Song]:
+        h, collection = self.hparams, self.hparams["format"] or EMBEDDED.get(self.task)
+        if self.synthetic:
+            return MAKERS[self.task](h["songs"] or MADE, h["split_seed"])
+        limit = h["songs"] if self.root is None else None  # the corpus is slow to parse, and its order tells nothing
+        which = h["format"] if self.root else collection
+        options = h["reader_options"] or {}
+        return load_songs(self.root, which, limit, h["max_bad"], h["cache_dir"], **options).songs
+
+    @cached_property
+    def _splits(self) -> Splits:
+        h = self.hparams
+        splits = split_songs(self.library, h["split"], h["split_seed"], h["folds"], h["fold"])
+        rank_zero_info(", ".join(f"{name}: {len(of):,} songs" for name, of in splits.items()) + ".")
+        return splits
+
+    @cached_property
+    def _store(self) -> FrameStore:
+        return FrameStore((self.maker.frames(song) for song in self.library), rooms_of(self.library))
+
+    # ------------------------------------------------------------------ what an exported model must know
+    def describe(self) -> dict[str, Any]:
+        """What feeds the model and what it was trained on, as plain data; ``data`` hashes what the songs hold."""
+        splits = {name: len(self._splits[name]) for name in NAMES}
+        return {
+            "task": self.task,
+            "task_options": dict(self.hparams["task_options"] or {}),
+            "features": self.features,
+            "outputs": self.outputs,
+            "frames_a_beat": self.rate,
+            "latency": self.maker.latency,
+            "synthetic": self.synthetic,
+            "songs": splits,
+            "data": digest(self.library),
+        }
+
+
+def digest(songs: Sequence[Song]) -> str:
+    """SHA-256 of names, notes, rolls, sounds and labels of songs: equal where they hold the same."""
+    found = hashlib.sha256()
+    for song in songs:
+        maps = (song.name, song.group, song.split, song.voices, song.meters, song.chords, song.key, song.length)
+        found.update(repr((*maps, sorted(song.labels.items()), song.roll_rate, song.audio_rate)).encode())
+        for name in (*NOTE_FIELDS, "tempos", "emotion", "roll", "audio"):
+            values = getattr(song, name)
+            if values is not None:
+                found.update(f"{name} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()

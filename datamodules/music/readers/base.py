@@ -1,0 +1,119 @@
+"""What a reader is: it finds the sources of its format in a folder, and reads one source at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version as installed
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...errors import DataError
+from ..song import Song
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that is read in one go: one song in most formats, a book or a benchmark in some."""
+
+    name: str
+    """Relative to its root, or id in a corpus: what messages and ``Song.source`` call it."""
+    files: tuple[Path, ...]
+    """All files it is read from, the main one first."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What tables of the folder say of it, as JSON can hold it."""
+
+    @property
+    def path(self) -> Path:
+        """The main file."""
+        return self.files[0]
+
+    def fingerprint(self) -> list[Any]:
+        """Changes with the files or the facts."""
+        stats = [path.stat() if path.exists() else None for path in self.files]
+        return [self.name, [[stat.st_size, stat.st_mtime_ns] if stat else None for stat in stats], self.facts]
+
+
+@dataclass(frozen=True)
+class Reader(ABC):
+    """A format. Its fields are its options; it is pickled to the processes that read."""
+
+    name: ClassVar[str]
+    wants: ClassVar[str]
+    """What a folder of this format holds."""
+    version: ClassVar[int] = 1
+    """Counts up when the same files are read differently."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Libraries of the extra ``music``."""
+
+    @abstractmethod
+    def find(self, root: Path) -> list[Source]:
+        """Sources in a folder, in order; empty where the folder is of another format."""
+
+    @abstractmethod
+    def read(self, source: Source) -> list[Song]:
+        """The songs of one source; none where it is left out on purpose.
+
+        Raises:
+            DataError: the source is no good; names it.
+        """
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the songs depend on besides their sources."""
+        return {
+            "reader": self.name,
+            "version": self.version,
+            "options": asdict(self),
+            "libraries": {library: installed(library) for library in self.needs},
+        }
+
+    def require(self) -> None:
+        """Check that the libraries are there, before a process is started for them.
+
+        Raises:
+            ModuleNotFoundError: one is missing; names the extra.
+        """
+        required(*self.needs)
+
+
+def required(*libraries: str) -> None:
+    """Check that ``libraries`` can be imported, without importing them.
+
+    Raises:
+        ModuleNotFoundError: one cannot; names the extra.
+    """
+    for library in libraries:
+        if find_spec(library) is None:
+            raise ModuleNotFoundError(f"{library} is not installed. Remedy: pip install 'litmotif[music]'")
+
+
+def files_in(root: Path, *endings: str) -> list[Path]:
+    """Files in and under ``root`` (or ``root`` itself) whose names end so, in order, hidden ones left out."""
+    found = [root] if root.is_file() else root.rglob("*")
+    return sorted(
+        path
+        for path in found
+        if path.suffix.lower() in endings and path.is_file() and not path.name.startswith((".", "._"))
+    )
+
+
+def relative(path: Path, root: Path) -> str:
+    """``path`` as messages call it."""
+    return path.name if path == root else path.relative_to(root).as_posix()
+
+
+def sources_of(root: Path, paths: Sequence[Path]) -> list[Source]:
+    """One source a file."""
+    return [Source(relative(path, root), (path,)) for path in paths]
+
+
+def column(row: Mapping[str, str], names: Sequence[str], where: str) -> str:
+    """The cell of the first column that is there.
+
+    Raises:
+        DataError: none is; names the file and the columns.
+    """
+    for name in names:
+        if row.get(name) not in (None, ""):
+            return row[name]
+    raise DataError(f"{where}: no column {' or '.join(names)}; there are {', '.join(map(str, row))}.")

@@ -1,0 +1,147 @@
+"""MotionEvaluator as a LightningModule: the features in which generated motion is compared with real motion."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from ...core.module import BaseModule
+from .batch import Batch
+from .distribution import TextRetrieval
+from .evaluators import MotionAutoencoder, TextMotionEvaluator
+from .text import FrozenTextEncoder, HashedTextEncoder
+
+
+class MotionEvaluator(BaseModule):
+    """An auto-encoder of motions, and a common space of motions and texts (Guo et al., CVPR 2022, section 6).
+
+    The vectors of the auto-encoder are what FID, diversity and multimodality are measured in; in the common space a
+    motion finds its text among others. It is trained on real motion alone, once; ``MotionDDPM`` takes it by
+    ``evaluator``.
+
+    Args:
+        features: what the columns mean, from the data.
+        hidden_size: channels.
+        feature_size: of both spaces.
+        text_encoder: ``hashed``, a folder with a text model, or None for the auto-encoder alone, see ``MotionDDPM``.
+        text_size: width of the hashed encoder.
+        temperature: of the contrast at the start, > 0.
+        **kwargs: optimiser, schedule and seed, see ``BaseModule``.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {"features", "hidden_size", "feature_size", "text_encoder", "text_size"}
+    )
+
+    def __init__(
+        self,
+        features: dict[str, Any],
+        hidden_size: int = 128,
+        feature_size: int = 64,
+        text_encoder: str | None = "hashed",
+        text_size: int = 64,
+        temperature: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        size = features["size"]
+        self.autoencoder = MotionAutoencoder(size, hidden_size, feature_size)
+        self.text: HashedTextEncoder | None = None
+        self.frozen: FrozenTextEncoder | None = None
+        self.common: TextMotionEvaluator | None = None
+        if text_encoder == "hashed":
+            self.text = HashedTextEncoder(text_size)
+        elif text_encoder is not None:
+            self.frozen = FrozenTextEncoder(text_encoder)
+        if text_encoder is not None:
+            width = text_size if self.frozen is None else self.frozen.size
+            self.common = TextMotionEvaluator(size, width, hidden_size, feature_size, temperature)
+        self.losses = {name: MeanMetric() for name in ("loss", "autoencoder", "constant", "contrast")}
+        self.retrieval = {row: TextRetrieval() for row in ("", "/shuffled")}
+        self.metrics = torch.nn.ModuleList([*self.losses.values(), *self.retrieval.values()])
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics of the data; a checkpoint brings its own afterwards."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "statistics"):
+            for judge in (self.autoencoder, self.common):
+                if judge is not None:
+                    judge.fit(**data.statistics)
+
+    # ------------------------------------------------------------------ features
+    @property
+    def feature_size(self) -> int:
+        """Length D of the features."""
+        return int(self.hparams["feature_size"])
+
+    def motion_features(self, motion: Tensor, valid: Tensor) -> Tensor:
+        """Physical motion (B, T, F) and frames that exist (B, T) bool to the auto-encoder's vectors (B, D)."""
+        return self.autoencoder.features(motion, valid)
+
+    def common_features(self, motion: Tensor, valid: Tensor, captions: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """Motions and texts in their common space, two of (B, D); None for an evaluator without text."""
+        if self.common is None:
+            return None
+        return self.common.features(motion, valid), self.common.embed_text(self._embed(captions))
+
+    def _embed(self, captions: Sequence[str]) -> Tensor:
+        if self.text is not None:
+            return self.text(captions)  # type: ignore[no-any-return]
+        assert self.frozen is not None  # noqa: S101 (one of the two is there where texts are)
+        return self.frozen(captions).to(self.device)
+
+    # ------------------------------------------------------------------ training
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Both losses, of which neither knows the other's weights."""
+        losses = self._losses(batch)
+        loss = torch.stack(list(losses.values())).sum()
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.motion))
+        return loss
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        losses = {"autoencoder": self.autoencoder.loss(batch.motion, batch.valid)}
+        if self.common is not None:
+            losses["contrast"] = self.common.loss(batch.motion, batch.valid, self._embed(batch.captions))
+        return losses
+
+    # ------------------------------------------------------------------ evaluation
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """What is lost on the way through the vector, and whether held-out motions find their texts."""
+        losses, rows = self._losses(batch), len(batch.motion)
+        mean = self.autoencoder.mean.expand_as(batch.motion)
+        constant = self.autoencoder.error(self.autoencoder.normalise(mean, batch.valid), batch.motion, batch.valid)
+        for name, loss in {"loss": torch.stack(list(losses.values())).sum(), **losses, "constant": constant}.items():
+            self.losses[name].update(loss, rows)
+        common = self.common_features(batch.motion, batch.valid, batch.captions)
+        if common is not None:
+            self.retrieval[""].update(*common, batch.item)
+            self.retrieval["/shuffled"].update(common[0], common[1].roll(1, 0), batch.item)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same."""
+        self.validation_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log everything."""
+        self._log("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same."""
+        self._log("test")
+
+    def _log(self, split: str) -> None:
+        names = {"constant": "autoencoder/constant"}
+        found = {names.get(n, n): metric.compute() for n, metric in self.losses.items() if metric.update_called}
+        for row, retrieval in self.retrieval.items():
+            if retrieval.update_called:
+                found |= {f"{name}{row}": torch.tensor(value) for name, value in retrieval.compute().items()}
+        for name, value in found.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "loss")
+        for metric in (*self.losses.values(), *self.retrieval.values()):
+            metric.reset()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The auto-encoder's vectors (B, D) of real motions."""
+        return self.motion_features(batch.motion, batch.valid)

@@ -1,0 +1,1 @@
+"""Five small music models that run in real time, frame by frame."""

@@ -1,0 +1,63 @@
+"""HarmonyPredictor: the chord of each frame of a melody."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from . import losses
+from .batch import Batch
+from .classes import Classes, roots
+from .module import SequenceModule
+from .network import Hidden
+
+
+class HarmonyPredictor(SequenceModule):
+    """128 features of the melody (and of the chord before) -> the probabilities of 64 chord classes.
+
+    The loss is the cross-entropy under the softmax over all 64 outputs, which is what the exported network computes:
+    classes that the vocabulary of the data leaves out learn to be impossible.
+
+    Args:
+        input_size: features F.
+        output_size: classes K.
+        label_smoothing: share of the target spread over the classes of the vocabulary, in [0, 1).
+        **kwargs: see ``SequenceModule``.
+    """
+
+    hidden: ClassVar[Hidden] = (("tanh", 256), ("tanh", 128))
+    likelihood = "classes"
+
+    def __init__(
+        self, input_size: int = 128, output_size: int = 64, label_smoothing: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(input_size, output_size, **kwargs)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
+
+    def last_activation(self) -> nn.Module:
+        """Softmax."""
+        return nn.Softmax(dim=-1)
+
+    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
+        """One ratio."""
+        return {"chord": (2,)}
+
+    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy."""
+        smoothing = self.hparams["label_smoothing"]
+        return {"chord": losses.class_nll(logits, batch.targets, batch.mask, smoothing)}
+
+    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Nats a frame."""
+        return {"chord": losses.mean(sums["chord"])}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Accuracies, macro precision, recall and F1, of roots and on changes too."""
+        names = self.hparams["outputs"]
+        return {"chord": Classes(self.hparams["output_size"], roots(names) if names else None)}
+
+    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+        """Probabilities, of which the likeliest count."""
+        scores["chord"].update(prediction, batch.targets, batch.mask)

@@ -1,0 +1,109 @@
+"""The backbones by name, and the normalisation of their inputs."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .residual import ResidualBlock
+from .stack import LayerStack
+
+Backbone = Literal["requirement", "gru", "tcn", "residual_tcn", "mlp"]
+Kind = Literal["tanh", "relu", "lstm"]
+Hidden = tuple[tuple[Kind, int], ...]
+"""Hidden layers in order: dense with an activation, or recurrent, and the size of each."""
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class InputNormalizer(nn.Module):
+    """(x - mean) / std, a column at a time; a column that never changes is only centred.
+
+    Args:
+        size: columns F.
+        mean: of each column; None for 0.
+        std: of each column; None for 1.
+
+    Raises:
+        ValueError: not one number a column.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
+        super().__init__()
+        for name, values, neutral in (("mean", mean, 0.0), ("std", std, 1.0)):
+            given = torch.tensor([neutral] * size if values is None else list(values), dtype=torch.float32)
+            if given.shape != (size,):
+                raise ValueError(f"input_{name} has {len(given)} numbers for input_size={size} columns.")
+            self.register_buffer(name, given)
+        self.std[self.std == 0] = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., F)."""
+        return (x - self.mean) / self.std  # (..., F)
+
+
+def make_stack(
+    backbone: Backbone,
+    hidden: Hidden,
+    input_size: int,
+    output_size: int,
+    hidden_size: int = 128,
+    num_layers: int = 1,
+    kernel_size: int = 3,
+    dropout: float = 0.0,
+) -> LayerStack:
+    """A backbone from F columns to K numbers before the last activation.
+
+    Args:
+        backbone: ``requirement`` has the layers of ``hidden``; ``gru`` is dense-GRU-dense; ``tcn`` dense, then causal
+            convolutions of dilation 1, 2, 4, ... with batch normalisation and PReLU (Bai et al., arXiv:1803.01271,
+            without the residual adds), dense; ``residual_tcn`` with them and two convolutions a block, without batch
+            normalisation; ``mlp`` dense layers with tanh.
+        hidden: of ``requirement``.
+        input_size: F.
+        output_size: K.
+        hidden_size: width of the other backbones.
+        num_layers: recurrent, convolutional or hidden dense layers of the other backbones.
+        kernel_size: taps of a convolution.
+        dropout: rate behind each hidden layer, in training.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    layers: list[nn.Module] = []
+    width = input_size
+
+    def add(size: int, *parts: nn.Module) -> None:
+        nonlocal width
+        layers.extend([*parts, nn.Dropout(dropout)] if dropout else parts)
+        width = size
+
+    if backbone == "requirement":
+        for kind, size in hidden:
+            if kind == "lstm":
+                add(size, nn.LSTM(width, size, batch_first=True))
+            else:
+                add(size, nn.Linear(width, size), _ACTIVATIONS[kind]())
+    elif backbone == "gru":
+        add(hidden_size, nn.Linear(width, hidden_size), nn.Tanh())
+        for _ in range(num_layers):
+            add(hidden_size, nn.GRU(width, hidden_size, batch_first=True))
+    elif backbone == "tcn":  # the dense layer takes up the input's mean, so that zeros before the start stay zeros
+        add(hidden_size, nn.Linear(width, hidden_size), nn.PReLU(hidden_size))
+        for level in range(num_layers):
+            conv = nn.Conv1d(width, hidden_size, kernel_size, dilation=2**level)
+            add(hidden_size, conv, nn.BatchNorm1d(hidden_size), nn.PReLU(hidden_size))
+    elif backbone == "residual_tcn":
+        layers.append(nn.Linear(width, hidden_size))
+        layers.extend(ResidualBlock(hidden_size, kernel_size, 2**level, dropout) for level in range(num_layers))
+        width = hidden_size
+    elif backbone == "mlp":
+        for _ in range(num_layers):
+            add(hidden_size, nn.Linear(width, hidden_size), nn.Tanh())
+    else:
+        raise ValueError(f"backbone={backbone!r}: choose 'requirement', 'gru', 'tcn', 'residual_tcn' or 'mlp'.")
+    return LayerStack([*layers, nn.Linear(width, output_size)])

@@ -1,0 +1,262 @@
+"""Checkpoints are whole, or not taken: exhaustive damage, full disks, folders that cannot be written."""
+
+import errno
+import hashlib
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+
+from lit_models.cli import main
+from lit_models.cli.loggers import spare
+from lit_models.cli.whole_files import WholeFiles
+from lit_models.core.checkpoint import CheckpointError, read
+from lit_models.core.checkpoint_file import damage
+
+from . import plain
+from .tiny import write
+
+
+def content(step):
+    return {"state_dict": {"weight": torch.full((3,), float(step))}, "global_step": step}
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    WholeFiles().save_checkpoint(content(1), tmp_path / "one.ckpt")
+    return tmp_path / "one.ckpt"
+
+
+def test_a_sealed_file_opens_everywhere_and_its_seal_can_be_checked_by_hand(sealed):
+    assert torch.equal(torch.load(sealed, weights_only=True)["state_dict"]["weight"], torch.ones(3))
+    assert torch.load(sealed, weights_only=True, mmap=True)["global_step"] == 1
+    with zipfile.ZipFile(sealed) as archive:
+        assert archive.testzip() is None
+    whole = sealed.read_bytes()
+    assert hashlib.sha256(whole[:-64]).hexdigest().encode() == whole[-64:]
+    assert damage(sealed) is None
+
+
+def places(whole):
+    """Everywhere in the first and the last records of the archive, and now and then between them."""
+    return [place for place in range(len(whole)) if place < 64 or place % 9 == 0 or place > len(whole) - 160]
+
+
+def test_every_truncation_is_noticed(sealed, tmp_path):
+    whole, cut = sealed.read_bytes(), tmp_path / "cut.ckpt"
+    for size in places(whole):
+        cut.write_bytes(whole[:size])
+        assert damage(cut), f"cut to {size} of {len(whole)} bytes"
+    cut.write_bytes(whole + b"\0")
+    assert damage(cut)
+    cut.write_bytes(bytes(len(whole)))  # what a power cut leaves on some file systems
+    assert damage(cut)
+
+
+def test_every_flipped_bit_is_noticed(sealed, tmp_path):
+    whole, flipped = bytearray(sealed.read_bytes()), tmp_path / "flipped.ckpt"
+    for position in places(whole):
+        whole[position] ^= 1 << position % 8
+        flipped.write_bytes(whole)
+        assert damage(flipped), f"byte {position} of {len(whole)}"
+        whole[position] ^= 1 << position % 8
+    middle = next(p for p in range(len(whole)) if whole[p : p + 4] == torch.ones(1).numpy().tobytes())
+    whole[middle] ^= 1
+    flipped.write_bytes(whole)
+    assert not torch.equal(torch.load(flipped)["state_dict"]["weight"], torch.ones(3))  # PyTorch takes it
+    with pytest.raises(CheckpointError, match=r"flipped.ckpt is damaged: its checksum is wrong"):
+        read(flipped)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_file_of_another_program_needs_no_seal(archive, tmp_path):
+    torch.save(content(1), tmp_path / "other.ckpt", _use_new_zipfile_serialization=archive)
+    assert damage(tmp_path / "other.ckpt") is None
+    assert read(tmp_path / "other.ckpt")["global_step"] == 1
+
+
+def save(folder, *steps, io=None):
+    io = io or WholeFiles()
+    for step in steps:
+        io.save_checkpoint(content(step), folder / "last.ckpt")
+    return io
+
+
+def step_of(path):
+    return read(path)["global_step"]
+
+
+def test_last_keeps_one_predecessor_which_replaces_it_when_it_is_damaged(tmp_path, capsys):
+    save(tmp_path, 1, 2, 3)
+    last, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    assert (step_of(last), step_of(previous)) == (3, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    last.write_bytes(last.read_bytes()[:-1])
+    io = WholeFiles()
+    assert io.whole(last) == previous
+    err = capsys.readouterr().err
+    assert str(last) in err
+    assert str(previous) in err
+    assert io.load_checkpoint(last, weights_only=True)["global_step"] == 2
+    save(tmp_path, 4, io=io)
+    assert (step_of(last), step_of(previous)) == (4, 2)  # a damaged one is nobody's predecessor
+    save(tmp_path, 5, io=io)
+    assert (step_of(last), step_of(previous)) == (5, 4)
+
+
+def test_without_a_whole_one_there_is_an_error(tmp_path):
+    save(tmp_path, 1)
+    for name in ("last.ckpt", "previous.ckpt"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
+        with pytest.raises(CheckpointError, match=r"last.ckpt is damaged: its end is missing"):
+            WholeFiles().whole(tmp_path / "last.ckpt")
+
+
+def test_a_file_system_without_hard_links_keeps_a_predecessor_too(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    save(tmp_path, 1, 2)
+    assert (step_of(tmp_path / "last.ckpt"), step_of(tmp_path / "previous.ckpt")) == (2, 1)
+
+
+def test_the_file_is_synced_before_its_name_and_the_folder_after(tmp_path, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, Path.replace
+
+    def spy_sync(handle):
+        order.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    def spy_replace(self, target):
+        order.append(f"{self.name} becomes {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", spy_sync)
+    monkeypatch.setattr(Path, "replace", spy_replace)
+    save(tmp_path, 1)
+    assert order == [".last.ckpt.partial", ".last.ckpt.partial becomes last.ckpt", tmp_path.name]
+
+
+def test_a_save_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+
+    def stop(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, 2)
+    assert step_of(tmp_path / "last.ckpt") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_full_disk_is_survived_and_remembered_until_a_save_succeeds(tmp_path):
+    io = save(tmp_path, 1)
+    (tmp_path / ".last.ckpt.partial").symlink_to("/dev/full")  # the kernel's own ENOSPC, for any user
+    with pytest.warns(UserWarning, match=rf"last.ckpt could not be saved.*{os.strerror(errno.ENOSPC)}"):
+        save(tmp_path, 2, io=io)
+    assert step_of(tmp_path / "last.ckpt") == 1
+    assert list(io.unsaved) == [tmp_path / "last.ckpt"]
+    save(tmp_path, 3, io=io)
+    assert not io.unsaved
+    assert (step_of(tmp_path / "last.ckpt"), step_of(tmp_path / "previous.ckpt")) == (3, 1)
+
+
+def test_a_folder_that_cannot_be_made_is_survived(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file in the way")
+    with pytest.warns(UserWarning, match="there is none of that name yet"):
+        save(tmp_path / "checkpoints", 1)
+
+
+@pytest.fixture
+def small_disk(in_tmp):
+    """A file system of 512 kB that can be filled up and write-protected."""
+    folder = in_tmp / "runs"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+
+
+QUICK = [
+    "--trainer.callbacks=[{class_path: ModelCheckpoint, init_args: {filename: last, enable_version_counter: false}}]",
+    "--trainer.logger=[{class_path: CSVLogger, init_args: {save_dir: runs}}]",
+    "--trainer.log_every_n_steps=1",
+]
+
+
+@pytest.mark.parametrize("trouble", ["full", "write-protected"])
+def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, small_disk, in_tmp, monkeypatch, capsys):
+    folder = small_disk / "plain/version_0/checkpoints"
+
+    epochs = []
+
+    def begin_trouble(self):
+        epochs.append(self.current_epoch)
+        if self.current_epoch == 2 and trouble == "full":
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                (small_disk / "filler").write_bytes(bytes(1 << 20))
+        elif self.current_epoch == 2:
+            subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)  # noqa: S607
+
+    monkeypatch.setattr(plain.Plain, "on_train_epoch_start", begin_trouble)
+    options = ["-c", write(in_tmp, "plain.yaml", plain.CONFIG), "--trainer.max_epochs=4"]
+    with pytest.warns(UserWarning, match=r"could not be saved|cannot write") as warned:
+        assert main(["fit", *options, *QUICK]) == 1
+    warnings = " ".join(str(warning.message) for warning in warned)
+    assert "last.ckpt could not be saved" in warnings
+    assert trouble == "full" or "CSVLogger cannot write" in warnings  # a full disk may have room for a line
+    said = capsys.readouterr()
+    assert epochs == [0, 1, 2, 3]
+    assert "last.ckpt was not saved at last" in said.err
+    assert "Traceback" not in said.err
+    assert [step_of(folder / name) for name in ("previous.ckpt", "last.ckpt")] == [2, 4]
+
+
+class Refusing(CSVLogger):
+    """Its ``error`` comes from a disk, possibly behind another one, as TensorBoardLogger's does."""
+
+    error = None
+
+    def log_metrics(self, metrics, step=None):
+        raise self.error
+
+
+def test_a_logger_that_the_disk_refuses_warns_once_and_its_own_mistakes_are_raised(tmp_path):
+    logger = Refusing(tmp_path)
+    spare(logger)
+    Refusing.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.warns(UserWarning, match=os.strerror(errno.ENOSPC)):
+        logger.log_metrics({})
+    behind = ValueError("you tried to log")
+    behind.__cause__, Refusing.error = Refusing.error, behind
+    logger.log_metrics({})  # a second warning would be an error here
+    Refusing.error = ValueError("of its own")
+    with pytest.raises(ValueError, match="of its own"):
+        logger.log_metrics({})
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(in_tmp, capsys):
+    config = write(in_tmp, "plain.yaml", plain.CONFIG)
+    assert main(["fit", "-c", config, "--trainer.max_epochs=4"]) == 0
+    folder = Path("runs/plain/version_0/checkpoints")
+    whole = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    damaged = bytearray((folder / "last.ckpt").read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    (folder / "last.ckpt").write_bytes(damaged)
+    assert main(["fit", "-c", config, "--trainer.max_epochs=4", "--ckpt_path=last"]) == 0
+    err = capsys.readouterr().err
+    assert "last.ckpt is damaged" in err
+    assert "previous.ckpt" in err
+    again = torch.load(folder / "last.ckpt", weights_only=True)
+    assert again["global_step"] == 8
+    assert all(torch.equal(again["state_dict"][key], whole[key]) for key in whole)
