@@ -78,12 +78,13 @@ def trained(config: str, folder: Path, threads: int, *changes: str) -> Path:
     return folder / "version_0"
 
 
-def tested(run: Path, folder: Path, threads: int, *changes: str) -> dict[str, dict[str, float]]:
-    """Each metric of a run on the test split, by row."""
-    if not list(folder.rglob("results.json")):
-        where = [f"--trainer.default_root_dir={folder}", f"--ckpt_path={run}"]
-        litmotif("test", "-c", "ddpm/motion_procedural", *where, *changes, threads=threads)
-    return json.loads(next(folder.rglob("results.json")).read_text())
+def tested(run: Path, kept: Path, threads: int, *changes: str) -> dict[str, dict[str, float]]:
+    """Each metric of a run on the test split, by row; the command writes it into the run folder."""
+    if not kept.exists():
+        litmotif("test", "-c", "ddpm/motion_procedural", f"--ckpt_path={run}", *changes, threads=threads)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text((run / "results.json").read_text())
+    return json.loads(kept.read_text())
 
 
 def quality(run: Path, evaluator: Path, out: Path, threads: int) -> Table:
@@ -91,11 +92,12 @@ def quality(run: Path, evaluator: Path, out: Path, threads: int) -> Table:
     found = {}
     for steps in STEPS:
         changes = (f"--model.evaluator={evaluator}", f"--model.sampling_steps={steps}")
-        found[steps] = tested(run, out / f"steps_{steps}", threads, *changes)
+        found[steps] = tested(run, out / f"{steps}_steps.json", threads, *changes)
     table = Table("metric", *(f"{steps} steps" for steps in STEPS), "real", "neighbour", "noise")
     for name, shown in SHOWN.items():
-        values = [found[steps][name]["value"] for steps in STEPS]
-        values += [found[STEPS[0]][name].get(row) for row in ("ground_truth", "neighbour", "noise")]
+        few, many = (found[steps].get(name, {}) for steps in STEPS)  # a run may leave multimodality out
+        rows = ("ground_truth", "neighbour", "noise")
+        values = [few.get("value"), many.get("value"), *(few.get(row) for row in rows)]
         table.add_row(shown, *("—" if value is None else f"{value:.3g}" for value in values))
     return table
 
@@ -110,7 +112,7 @@ def ablation(out: Path, seeds: int, threads: int) -> Table:
         for seed in range(seeds):
             folder, size = out / "ablation" / f"{name}_{seed}", (*SMALL, weights, f"--seed_everything={seed}")
             run = trained("ddpm/motion_procedural", folder, threads, *size)
-            results.append(tested(run, folder / "test", threads, *size))
+            results.append(tested(run, folder / "test.json", threads, *size))
         cells = []
         for metric in JITTER:
             values = [result[metric]["value"] for result in results]

@@ -226,6 +226,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tiny, in_tmp):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background begins without it
     )
     last = in_tmp / "runs/tiny/version_0/checkpoints/last.ckpt"
     deadline = time.monotonic() + 120
