@@ -14,34 +14,46 @@ class EpochMeans(Callback):
     """Has a run that resumes in the middle of an epoch log the means of the whole epoch, to the last bit.
 
     Sums and weights of each process travel in the checkpoint. They are added to those of the first batch after the
-    resume, which is exact: a + b is b + a. A checkpoint of the end of an epoch is written before the loggers learn its
-    means: they travel too, and are logged when the run goes on, for the second time if it lived long enough for that.
+    resume, which is exact: a + b is b + a. A checkpoint of the end of a batch or of an epoch is written before the
+    loggers learn what it came to: that travels too, and is logged when the run goes on, for the second time if it lived
+    long enough for that.
     """
 
     def __init__(self) -> None:
         self._before_batch: Sums = {}
         self._restored: Sums = {}
         self._unlogged: dict[str, Any] = {}
-        self._ending = False
+        self._step: int | None = None
+        """Where the loggers will find what has just ended."""
+        self._stepped: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what the loggers may have missed."""
         for logger in trainer.loggers if self._unlogged else ():
-            logger.log_metrics(self._unlogged["means"], self._unlogged["step"])
+            logger.log_metrics(self._unlogged["metrics"], self._unlogged["step"])
             logger.save()
         self._unlogged = {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The means of the epoch before are logged."""
-        self._ending = False
+        self._step = None
+        self._count_again(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on, a checkpoint has all batches of the epoch."""
-        self._ending = True
+        self._step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the sums without this batch: one that is cut off is drawn again."""
         self._before_batch = self._restored or _sums(trainer)
+        self._step = None
+        self._count_again(trainer)
+
+    def _count_again(self, trainer: Trainer) -> None:
+        """Lightning counts the batch of the checkpoint as one that stepped, also where it was cut off."""
+        if self._stepped is not None:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._stepped
+        self._stepped = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -54,14 +66,18 @@ class EpochMeans(Callback):
                 if metric.meta.is_mean_reduction:
                     metric.cumulated_batch_size = metric.cumulated_batch_size + int(weight)
         self._restored = {}
+        logged = trainer._logger_connector.should_update_logs
+        self._step = trainer.fit_loop.epoch_loop._batches_that_stepped if logged else None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the sums of this epoch, those of each process in a row: (W, K, 2) float64."""
         progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-        if trainer.state.fn == "fit" and self._ending and (means := _means(trainer)):
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1  # where Lightning will log them
-            checkpoint["callbacks"][self.state_key] = {"means": means | {"epoch": trainer.current_epoch}, "step": step}
-        if trainer.state.fn != "fit" or not 0 < progress.processed < trainer.num_training_batches:
+        if trainer.state.fn != "fit":
+            return
+        state = checkpoint["callbacks"][self.state_key] = self._to_be_logged(trainer)
+        if progress.processed < progress.ready:
+            state["stepped"] = trainer.fit_loop.epoch_loop._batches_that_stepped
+        if not 0 < progress.processed < trainer.num_training_batches:
             return
         sums = self._before_batch if progress.processed < progress.ready else _sums(trainer)
         own = torch.tensor(list(sums.values()), dtype=torch.float64).view(-1, 2)
@@ -69,7 +85,15 @@ class EpochMeans(Callback):
             gathered = trainer.strategy.all_gather(own.to(trainer.strategy.root_device))
             own = gathered.view(trainer.world_size, -1, 2)
         rows = own.view(trainer.world_size, -1, 2).cpu()
-        checkpoint["callbacks"][self.state_key] = {"names": list(sums), "sums": rows}
+        state |= {"names": list(sums), "sums": rows}
+
+    def _to_be_logged(self, trainer: Trainer) -> dict[str, Any]:
+        """What Lightning logs of the batch or epoch that has just ended, after this checkpoint or already before it."""
+        metrics: Any = {} if self._step is None else trainer._logger_connector.metrics["log"]
+        if not metrics:
+            return {}
+        known = {name: float(value) for name, value in metrics.items()} | {"epoch": trainer.current_epoch}
+        return {"metrics": known, "step": self._step}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take back the own row; where the number of processes has changed, the first takes all."""
@@ -77,8 +101,9 @@ class EpochMeans(Callback):
         self._restored, self._unlogged = {}, {}
         if not state or trainer.state.fn != "fit":
             return
-        if "means" in state:
-            self._unlogged = state
+        self._unlogged = {name: state[name] for name in ("metrics", "step") if name in state}
+        self._stepped = state.get("stepped")
+        if "sums" not in state:
             return
         rows: Tensor = state["sums"]
         same = len(rows) == trainer.world_size
@@ -89,12 +114,6 @@ class EpochMeans(Callback):
 def _logged(trainer: Trainer) -> dict[str, Any]:
     """What the training loop accumulates: Lightning has no public name for it."""
     return trainer.fit_loop.epoch_loop._results
-
-
-def _means(trainer: Trainer) -> dict[str, float]:
-    """What Lightning is going to log of the epoch that has ended."""
-    logged: dict[str, Any] = trainer._logger_connector.metrics["log"]
-    return {name: float(value) for name, value in logged.items()}
 
 
 def _sums(trainer: Trainer) -> Sums:

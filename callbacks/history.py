@@ -126,15 +126,12 @@ class RunHistory(Callback):
         self.rows = [old for old in self.rows if old is not known] + [required | logged | required]
 
     # ------------------------------------------------------------------ checkpoints
-    def state_dict(self) -> dict[str, Any]:
-        """The epochs so far, and what the present one has found."""
-        return {"rows": self.rows, "pending": self._pending}
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Complete the epoch first, where it has just ended."""
+        """The epochs so far, that which has just ended included, and what the present one has logged."""
         if trainer.state.fn == "fit":
             self._complete(trainer)
-            checkpoint["callbacks"][self.state_key] = self.state_dict()
+            once = {k: v for k, v in self._fresh(trainer).items() if not k.startswith("train")}  # one step's is no mean
+            checkpoint["callbacks"][self.state_key] = {"rows": self.rows, "pending": self._pending | once}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Continue them in a fit; a test of an earlier checkpoint leaves them alone."""
