@@ -1,6 +1,6 @@
 """Whether generated motions, as a set, are like real ones, varied, and what their texts say: metrics over features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -165,6 +165,8 @@ class TextRetrieval(Metric):
     Args:
         group: texts to choose from.
         seed: of the groups.
+        shuffled: judge each motion by the text of another one: chance.
+        contrast: a loss of motions and their texts, two of (N, D); its mean over the groups is told under that name.
     """
 
     full_state_update = False
@@ -172,9 +174,16 @@ class TextRetrieval(Metric):
     texts: list[Tensor]
     items: list[Tensor]
 
-    def __init__(self, group: int = 32, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        group: int = 32,
+        seed: int = 0,
+        shuffled: bool = False,
+        contrast: Callable[[Tensor, Tensor], Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.group, self.seed = group, seed
+        self.group, self.seed, self.shuffled, self.contrast = group, seed, shuffled, contrast
         for name in ("motions", "texts", "items"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -190,20 +199,29 @@ class TextRetrieval(Metric):
         self.texts.append(texts.double())
         self.items.append(items)
 
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """All motions and their texts, two of (N, D), in the order of the groups."""
+        items = _joined(self.items)
+        order = torch.randperm(len(items), generator=generator(self.seed)).to(items.device)
+        order = items.argsort(stable=True)[order]
+        texts = _joined(self.texts)[order]
+        return _joined(self.motions)[order], texts.roll(1, 0) if self.shuffled else texts
+
     def compute(self) -> dict[str, float]:
         """``r_precision_1``, ``_2``, ``_3`` and ``matching_score``; nothing without motions."""
-        items = _joined(self.items)
-        count = len(items)
+        count = len(_joined(self.items))
         if not count:
             return {}
-        order = items.argsort(stable=True)[torch.randperm(count, generator=generator(self.seed)).to(items.device)]
-        motions, texts = _joined(self.motions)[order], _joined(self.texts)[order]
+        motions, texts = self.pairs()
         size = min(self.group, count)
-        grouped = (x[: count // size * size].reshape(-1, size, x.shape[1]) for x in (motions, texts))  # (G, 32, D)
+        grouped = [x[: count // size * size].reshape(-1, size, x.shape[1]) for x in (motions, texts)]  # (G, 32, D)
         distances = _distances(*grouped)  # (G, 32, 32), motions by texts
         own = distances.diagonal(dim1=1, dim2=2)[..., None]
         rank = (distances < own * (1 - TIE)).sum(dim=-1)  # (G, 32)
         found = {f"r_precision_{k}": float((rank < k).double().mean()) for k in PRECISIONS}
+        if self.contrast is not None:
+            losses = [self.contrast(*group) for group in zip(*grouped, strict=True)]
+            found["contrast"] = float(torch.stack(losses).mean())
         return found | {"matching_score": float(torch.linalg.vector_norm(motions - texts, dim=-1).mean())}
 
 

@@ -58,8 +58,9 @@ class MotionEvaluator(BaseModule):
         if text_encoder is not None:
             width = text_size if self.frozen is None else self.frozen.size
             self.common = TextMotionEvaluator(size, width, hidden_size, feature_size, temperature)
-        self.losses = {name: MeanMetric() for name in ("loss", "autoencoder", "constant", "contrast")}
-        self.retrieval = {row: TextRetrieval() for row in ("", "/shuffled")}
+        self.losses = {name: MeanMetric() for name in ("autoencoder", "constant")}
+        contrast = None if self.common is None else self.common.contrast
+        self.retrieval = {row: TextRetrieval(shuffled=bool(row), contrast=contrast) for row in ("", "/shuffled")}
         self.metrics = torch.nn.ModuleList([*self.losses.values(), *self.retrieval.values()])
 
     def setup(self, stage: str) -> None:
@@ -95,29 +96,32 @@ class MotionEvaluator(BaseModule):
     # ------------------------------------------------------------------ training
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Both losses, of which neither knows the other's weights."""
-        losses = self._losses(batch)
-        loss = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.motion))
+        loss = self.autoencoder.loss(batch.motion, batch.valid)
+        common = self.common_features(batch.motion, batch.valid, batch.captions)
+        if common is not None and self.common is not None:
+            loss = loss + self.common.contrast(*map(self._of_all, common))
+        rows = len(batch.motion)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
         return loss
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        losses = {"autoencoder": self.autoencoder.loss(batch.motion, batch.valid)}
-        if self.common is not None:
-            losses["contrast"] = self.common.loss(batch.motion, batch.valid, self._embed(batch.captions))
-        return losses
+    def _of_all(self, rows: Tensor) -> Tensor:
+        """Rows (B, D) of all processes: a motion is told from all texts of the global batch."""
+        if self.trainer.world_size == 1:
+            return rows
+        gathered = self.all_gather(rows, sync_grads=True)  # (W, B, D)
+        return gathered.transpose(0, 1).flatten(0, 1)  # type: ignore[union-attr]  # (B * W, D)
 
     # ------------------------------------------------------------------ evaluation
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """What is lost on the way through the vector, and whether held-out motions find their texts."""
-        losses, rows = self._losses(batch), len(batch.motion)
         mean = self.autoencoder.mean.expand_as(batch.motion)
         constant = self.autoencoder.error(self.autoencoder.normalise(mean, batch.valid), batch.motion, batch.valid)
-        for name, loss in {"loss": torch.stack(list(losses.values())).sum(), **losses, "constant": constant}.items():
-            self.losses[name].update(loss, rows)
+        self.losses["autoencoder"].update(self.autoencoder.loss(batch.motion, batch.valid), len(batch.motion))
+        self.losses["constant"].update(constant, len(batch.motion))
         common = self.common_features(batch.motion, batch.valid, batch.captions)
         if common is not None:
-            self.retrieval[""].update(*common, batch.item)
-            self.retrieval["/shuffled"].update(common[0], common[1].roll(1, 0), batch.item)
+            for retrieval in self.retrieval.values():
+                retrieval.update(*common, batch.item)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """The same."""
@@ -137,6 +141,9 @@ class MotionEvaluator(BaseModule):
         for row, retrieval in self.retrieval.items():
             if retrieval.update_called:
                 found |= {f"{name}{row}": torch.tensor(value) for name, value in retrieval.compute().items()}
+        found["loss"] = torch.stack(
+            [found[name].float() for name in ("autoencoder", "contrast") if name in found]
+        ).sum()
         for name, value in found.items():
             self.log(f"{split}/{name}", value, prog_bar=name == "loss")
         for metric in (*self.losses.values(), *self.retrieval.values()):

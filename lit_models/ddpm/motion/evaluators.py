@@ -147,6 +147,10 @@ class MotionAutoencoder(Standardised):
         return (error.square().sum() / valid.sum().clamp(min=1) + moved) / x.shape[-1]
 
 
+SAME = 1e-6
+"""Largest difference between the features of one text in different rows of a matrix product."""
+
+
 class TextMotionEvaluator(Standardised):
     """Motions and texts on one unit sphere, a motion near its text (Radford et al., arXiv:2103.00020, section 2.3).
 
@@ -177,18 +181,22 @@ class TextMotionEvaluator(Standardised):
         return F.normalize(self.text(text), dim=-1)
 
     def loss(self, motion: Tensor, valid: Tensor, text: Tensor) -> Tensor:
+        """``contrast`` of physical motion (B, T, F), frames that exist (B, T) bool, and text embeddings (B, D_text)."""
+        return self.contrast(self.features(motion, valid), self.embed_text(text))
+
+    def contrast(self, motions: Tensor, texts: Tensor) -> Tensor:
         """InfoNCE from motions to texts and back (van den Oord et al., arXiv:1807.03748, eq. 4): a scalar, nats.
 
         Rows with equal text share the target, for a text is no wrong answer to itself.
 
         Args:
-            motion: physical (B, T, F).
-            valid: frames that exist (B, T) bool, a prefix.
-            text: embeddings (B, D_text).
+            motions: features (B, D) in the common space.
+            texts: of the same rows (B, D).
         """
-        temperature = self.log_temperature.exp().clamp(min=0.01)
-        logits = self.features(motion, valid) @ self.embed_text(text).T / temperature  # (B, B)
-        same = (text[:, None] == text).all(dim=-1).to(logits.dtype)  # (B, B), symmetric
+        temperature = self.log_temperature.exp().clamp(min=0.01).to(motions.dtype)
+        logits = motions @ texts.T / temperature  # (B, B)
+        with torch.no_grad():
+            same = ((texts[:, None] - texts).abs().amax(dim=-1) < SAME).to(logits.dtype)  # (B, B), symmetric
         target = same / same.sum(dim=1, keepdim=True)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
