@@ -4,8 +4,8 @@
 
 Plans: ddpm/g1_small at batch 1, medians. Training: the same network and optimiser in one run, side by side. The rival
 loop gathers windows one by one in ``Dataset.__getitem__``, normalises and collates them in Python, builds its padding
-mask in a double loop on every forward pass and averages its weights parameter by parameter. On a GPU ours runs in
-bfloat16, compiled.
+mask in a double loop on every forward pass and averages its weights parameter by parameter. On a GPU networks are
+compiled, plans replay CUDA graphs and training runs in bfloat16.
 """
 
 import argparse
@@ -74,15 +74,17 @@ def median(action: Callable[[], object], repeats: int, device: str) -> float:
 def plan_latency(device: str) -> dict[str, float]:
     """Milliseconds of a 20-step plan at batch 1."""
     model = make("g1_small").to(device).eval()
+    if device == "cuda":
+        model.network.compile(mode="reduce-overhead")
     past = (torch.randn(1, 5, model.layout.state_size), torch.randn(1, 4, model.layout.action_size))
     cost = make_costs([{"cost": "joystick", "velocity": [0.5, 0.0]}], model.layout, model.history)
     found = {}
     for name, guide, gradient in (("plain", None, "x0"), ("guided, x0", cost, "x0"), ("guided, model", cost, "model")):
         model.settings = type(model.settings)(gradient=gradient)
         found[name] = 1000 * median(lambda guide=guide: model.plan(*past, guide=guide), 15, device)
-    network, levels = model.network, (torch.full((1, model.length), 10, device=device),) * 2
+    network, levels = model.network, (torch.full((1, model.network.length), 10, device=device),) * 2
     x = tuple(
-        torch.randn(1, model.length, size, device=device)
+        torch.randn(1, model.network.length, size, device=device)
         for size in (model.normalizer.state_size, model.normalizer.action_size)
     )
     with torch.no_grad():
@@ -139,27 +141,46 @@ class Training:
         loss.backward()
         self.optimizer.step()
 
-    def ours(self, steps: int) -> float:
-        """Windows a second."""
-        windows, start = self.data.split("train"), time.perf_counter()
+    def rate(self, style: str, steps: int) -> float:
+        """Windows a second of ``ours`` or ``by_hand``."""
+        start = time.perf_counter()
+        getattr(self, style)(steps)
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return steps * self.rows / (time.perf_counter() - start)
+
+    def ours(self, steps: int) -> None:
+        """Windows gathered at once."""
+        windows = self.data.split("train")
         for step in range(steps):
             order = torch.randint(len(windows), (self.rows,), generator=torch.Generator().manual_seed(step)).tolist()
             batch = windows.__getitems__([(index, 0) for index in order])
             self.learn(batch.states, batch.actions)
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.model.network.parameters()), 0.01)
-        return steps * self.rows / (time.perf_counter() - start)
 
-    def by_hand(self, steps: int) -> float:
-        """Windows a second."""
+    def by_hand(self, steps: int) -> None:
+        """Windows one by one."""
         loader = iter(DataLoader(OneByOne(self.data.split("train")), self.rows, shuffle=True, drop_last=True))
-        start = time.perf_counter()
         for _ in range(steps):
             states, actions, lengths = next(loader)
             self.learn(states, actions, double_loop_mask(lengths, states.shape[1]).to(self.device))
             for kept, value in zip(self.average.parameters(), self.model.network.parameters(), strict=True):
                 kept.data = kept.data * 0.99 + value.data * 0.01
-        return steps * self.rows / (time.perf_counter() - start)
+
+
+def training_rates(
+    data: datamodules.Trajectories, batch: int, steps: int, rounds: int, device: str
+) -> dict[str, float]:
+    """Windows a second of either style, side by side: medians over the rounds."""
+    settings = yaml.safe_load(configs.find("ddpm/g1_small").read_text())["model"]["init_args"]
+    model = lit_models.StateActionDDPM(data.layout, data.history, data.horizon, **settings)
+    model.normalizer.fit(**data.statistics)
+    sides = {style: Training(model, data, batch, device) for style in ("ours", "by_hand")}
+    for side in sides.values():
+        side.ours(1)  # warm up, compile
+    rates = [{style: side.rate(style, steps) for style, side in sides.items()} for _ in range(rounds)]
+    return {style: statistics.median(rate[style] for rate in rates) for style in sides}
 
 
 def data_alone(data: datamodules.Trajectories, rows: int) -> tuple[float, float]:
@@ -188,21 +209,12 @@ def main() -> None:
     console.print(table)
 
     data = datamodules.Trajectories(episodes=60)
-    settings = yaml.safe_load(configs.find("ddpm/g1_small").read_text())["model"]["init_args"]
-    model = lit_models.StateActionDDPM(data.layout, data.history, data.horizon, **settings)
-    model.normalizer.fit(**data.statistics)
-    sides = {name: Training(model, data, args.batch, args.device) for name in ("ours", "by_hand")}
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for side in sides.values():
-        side.ours(1)  # warm up, compile
-    for _ in range(args.rounds):
-        for name, side in sides.items():
-            rates[name].append(getattr(side, name)(args.steps))
+    rates = training_rates(data, args.batch, args.steps, args.rounds, args.device)
     gathered, one_by_one = data_alone(data, args.batch)
     table = Table(title=f"windows a second, 42 tokens, batch {args.batch}, medians of {args.rounds}")
     for column in ("", "ours", "by hand", "ratio"):
         table.add_column(column, justify="right")
-    ours, by_hand = (statistics.median(rates[name]) for name in ("ours", "by_hand"))
+    ours, by_hand = rates["ours"], rates["by_hand"]
     table.add_row("training", f"{ours:,.0f}", f"{by_hand:,.0f}", f"{ours / by_hand:.2f}")
     table.add_row("data alone", f"{gathered:,.0f}", f"{one_by_one:,.0f}", f"{gathered / one_by_one:.1f}")
     console.print(table)

@@ -1,18 +1,22 @@
-"""The five music models on real data: test figures by config and seed, mean and 95 % interval over seeds.
+"""The five music models: test figures by config and seed, mean and 95 % interval over seeds, and their ensemble.
 
-    python benchmarks/midi_training.py --data PATH --configs jsb gmd --seeds 0 1 2
+    python benchmarks/midi_training.py --data PATH --configs jsb gmd --seeds 0 1 2 --ensemble
+    python benchmarks/midi_training.py --configs emotion melody harmony dynamics groove --seeds 0
 
-PATH holds the folders tcn_poly (JSB_Chorales.mat, Nottingham.mat), gmd (Groove MIDI) and pop909. Each run is the config
-midi/NAME in a process of its own; finished runs are kept in --out and not run again.
+PATH holds the folders tcn_poly (JSB_Chorales.mat, Nottingham.mat), gmd (Groove MIDI) and pop909; the second command
+needs none. Each run is the config midi/NAME in a process of its own; finished runs are kept in --out and not run again.
 """
 
 import argparse
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,28 +28,48 @@ SETS = {
     "nottingham": ("tcn_poly/Nottingham.mat", ("nll", "f1")),
     "gmd": ("gmd", ("timing_mae_ms", "timing_mse", "offset_kl", "velocity_mae", "velocity_r", "velocity_kl")),
     "pop909_chords": ("pop909", ("accuracy", "top3_accuracy", "change_accuracy", "nll")),
-    "pop909_velocity": ("pop909", ("class_accuracy", "velocity_mae", "velocity_r")),
+    "pop909_velocity": ("pop909", ("class_accuracy", "class_change_accuracy", "velocity_mae")),
+    "emotion": (None, ("r2_valence", "r2_arousal", "ccc_valence", "ccc_arousal")),
+    "melody": (None, ("nll", "top5_accuracy", "f1")),
+    "harmony": (None, ("accuracy", "top3_accuracy", "change_accuracy", "nll")),
+    "dynamics": (None, ("velocity_mae", "articulation_mae", "class_accuracy")),
+    "groove": (None, ("timing_mae_ms", "timing_mse", "velocity_mae", "velocity_r")),
 }
-"""Where the data of a config lies, and the figures that its field compares."""
+"""Where the data of a config lies, None where it needs no path, and the figures that its field compares."""
 
 
-def run(config: str, root: Path, seed: int, folder: Path, threads: int, options: list[str]) -> None:
-    """One run; leaves results.json and run.json."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "lit_models", "fit", "-c", f"midi/{config}", f"--data.root={root}"]
-    quiet = ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={folder}"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+def litmotif(threads: int, *arguments: str) -> None:
+    """Carry out a command in a process of its own; its end is ours where it fails."""
     done = subprocess.run(  # noqa: S603
-        [*command, f"--seed_everything={seed}", *quiet, *options],
+        [sys.executable, "-m", "lit_models", *arguments],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         sys.exit(done.stderr[-4000:])
-    (folder / "run.json").write_text(json.dumps({"seconds": time.perf_counter() - start}))
+
+
+def run(config: str, root: Path | None, seed: int, folder: Path, threads: int, options: list[str]) -> None:
+    """One run; leaves results.json and run.json."""
+    start, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    data = [] if root is None else [f"--data.root={root}"]
+    quiet = ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={folder}"]
+    litmotif(threads, "fit", "-c", f"midi/{config}", f"--seed_everything={seed}", *data, *quiet, *options)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime
+    took = {"seconds": time.perf_counter() - start, "cpu_seconds": cpu_seconds}
+    (folder / "run.json").write_text(json.dumps(took))
+
+
+def ensemble(runs: list[Path], out: Path, threads: int) -> dict[str, Any]:
+    """The results of the mean of the logits of several runs."""
+    if not (out / "results.json").exists():
+        litmotif(threads, "ensemble", *map(str, runs), "--of", "logits", "--out", str(out))
+    found: dict[str, Any] = json.loads((out / "results.json").read_text())["results"]
+    return found
 
 
 def spread(values: list[float]) -> str:
@@ -59,30 +83,39 @@ def spread(values: list[float]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--configs", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/midi_training"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ensemble", action="store_true", help="judge the mean of the seeds' logits too")
     parser.add_argument("--options", nargs="*", default=[], help="for the command, as KEY=VALUE without dashes")
     args = parser.parse_args()
     console = Console(width=160)
     for config in args.configs:
         place, figures = SETS[config]
-        found, seconds = [], []
-        for seed in args.seeds:
-            folder = (args.out / config / str(seed)).resolve()
+        if place and not args.data:
+            parser.error(f"{config} needs --data PATH, with {place} in it.")
+        folders = [(args.out / config / str(seed)).resolve() for seed in args.seeds]
+        for seed, folder in zip(args.seeds, folders, strict=True):
             if not (folder / "run.json").exists():
-                run(config, args.data / place, seed, folder, args.threads, [f"--{o}" for o in args.options])
-            found.append(json.loads((folder / "version_0" / "results.json").read_text()))
-            seconds.append(json.loads((folder / "run.json").read_text())["seconds"])
-        table = Table(title=f"midi/{config}: test, {len(found)} seeds, {sum(seconds) / len(seconds):.0f} s a run")
+                shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+                root = args.data.resolve() / place if place else None
+                run(config, root, seed, folder, args.threads, [f"--{o}" for o in args.options])
+        runs = [folder / "version_0" for folder in folders]
+        found = [json.loads((one / "results.json").read_text()) for one in runs]
+        times = [json.loads((folder / "run.json").read_text()) for folder in folders]
+        took = ", ".join(f"{sum(t[name] for t in times) / len(times):.0f} {name}" for name in times[0])
+        table = Table(title=f"midi/{config}: test, {len(found)} seeds, a run took {took.replace('_', ' ')}")
         rows = list(found[0][figures[0]])
-        for column in ("figure", *("model" if row == "value" else row for row in rows)):
+        together = ensemble(runs, (args.out / config / "ensemble").resolve(), args.threads) if args.ensemble else {}
+        names = ["figure", *("model" if row == "value" else row for row in rows), *(["ensemble"] if together else [])]
+        for column in names:
             table.add_column(column, justify="right")
         for figure in (figure for figure in figures if figure in found[0]):
             told = ([results[figure][row] for results in found if row in results[figure]] for row in rows)
-            table.add_row(figure, *(spread(values) if values else "" for values in told))
+            cells = [spread(values) if values else "" for values in told]
+            table.add_row(figure, *cells, *([f"{together[figure]['value']:.4g}"] if together else []))
         console.print(table)
 
 

@@ -125,7 +125,8 @@ def ablation(out: Path, seeds: int, threads: int) -> Table:
 def draw(run: Path, path: Path) -> None:
     """Motions from four captions."""
     model = lit_models.load(run)
-    data = datamodules.MotionClips(clips=13, val=0.2, test=0.2, kind=model.hparams["features"]["kind"])
+    features = model.hparams["features"]
+    data = datamodules.MotionClips(clips=13, val=0.2, test=0.2, kind=features["kind"], contacts=bool(features["contacts"]))
     with torch.no_grad():
         made = model.generate(PICTURED, num_frames=80, seed=0)
     clips = [data.clip(motion, caption, caption) for motion, caption in zip(made, PICTURED, strict=True)]

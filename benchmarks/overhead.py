@@ -1,11 +1,17 @@
 """What Lightning and litmotif add to a training step, beside a plain PyTorch loop of the same model.
 
-    python benchmarks/overhead.py [--configs mdlm/empty_8x8] [--steps 60] [--options trainer.enable_progress_bar=false]
+    python benchmarks/overhead.py [--configs mdlm/empty_8x8] [--steps 100] [--options trainer.enable_progress_bar=false]
 
-Each config runs as ``litmotif fit`` with all its callbacks and loggers; before every step of it a plain loop makes one
-step of a second copy of model, optimiser, schedule, data and average: fetch, loss, backward, clip, step. Both are
-measured in CPU seconds of one process, turn by turn, so that a busy machine slows both alike. CPO is its own optimiser:
-its plain loop calls collector, update and critics directly.
+Each config runs as ``litmotif fit`` with all its callbacks, loggers and its progress bar. Before every step of it a
+plain loop makes one step of a second copy of model, optimiser, schedule, data and average, turn by turn in one process,
+so that a busy machine slows both alike. The plain loop does what one writes by hand: fetch, loss, backward, clip, step,
+schedule, average, and the running mean of each scalar that the module logs. It prints and writes nothing, neither moves
+nor checks its batch, and could not go on from a checkpoint. CPO is its own optimiser: its plain loop calls collector,
+update and critics directly.
+
+CPU seconds are those of the whole process, the threads of loggers included; wall seconds also hold what other programs
+took, and say more about the machine. ``added`` is the median of the differences between neighbouring steps, ``share``
+its share of the plain step.
 """
 
 import argparse
@@ -34,9 +40,12 @@ from lit_models.cpo.on_policy import OnPolicy
 
 CONFIGS = {
     "mdlm/empty_8x8": [],
+    "mdlm/four_rooms": ["--data.train=40", "--data.val=4", "--data.test=4"],
     "ddpm/base_forest": ["--data.episodes=20"],
     "ddpm/motion_procedural": ["--data.clips=200"],
+    "ddpm/motion_evaluator": ["--data.clips=200"],
     "cpo/cmdp_lp": [],
+    "cpo/wheelchair": [],
     "midi/emotion": [],
     "midi/melody": [],
     "midi/harmony": [],
@@ -46,6 +55,7 @@ CONFIGS = {
 """Default size of each algorithm, with less data: a step does not know how much there is."""
 WARM = 10
 """Steps left out at the beginning."""
+COLUMNS = ("config", "plain", "litmotif", "added", "share", "share of the sums", "wall: plain", "litmotif")
 
 
 class Plain:
@@ -73,7 +83,8 @@ class Plain:
             estimated_stepping_batches=steps,
             fit_loop=SimpleNamespace(epoch_loop=progress),
         )
-        module.log = module.log_dict = lambda *args, **kwargs: None
+        module.log = self._note
+        self.means: dict[str, tuple[torch.Tensor, int]] = {}
         self.total = total
         given = module.configure_optimizers()
         self.configured = given if isinstance(given, list) else [given]
@@ -84,6 +95,11 @@ class Plain:
         if isinstance(module, OnPolicy):
             pair = [SimpleNamespace(optimizer=each, step=each.step) for each in self.optimizers]
             module.optimizers = lambda use_pl_optimizer=True: pair if use_pl_optimizer else self.optimizers
+
+    def _note(self, name: str, value: Any, batch_size: int = 1, **kwargs: Any) -> None:
+        """The sum of a scalar and its weight, of which a mean is made at the end of an epoch."""
+        total, weight = self.means.get(name, (0.0, 0))
+        self.means[name] = total + torch.as_tensor(value).detach() * batch_size, weight + batch_size
 
     @staticmethod
     def _endless(data: LightningDataModule) -> Iterator[Any]:
@@ -116,15 +132,29 @@ class Plain:
         source = module.step_generator(self.total.processed)
         with torch.no_grad():
             rollout = batch.collect(module._actor(batch.first, batch.total, source, deterministic=False))
-        samples, targets, _ = module._samples(rollout, batch)
-        module.update_policy(samples)
-        module._fit_critics(samples, targets, source)
+        samples, targets, report = module._samples(rollout, batch)
+        report |= module.update_policy(samples)
+        report |= module._fit_critics(samples, targets, source)
         module.observation_moments.merge(RunningMoments.sums(rollout.observation))
+        for name, value in report.items():
+            self._note(f"train/{name}", value)
 
 
 def module_weights(module: nn.Module) -> nn.Module:
     """What is averaged, without the wrapper around it."""
     return nn.ParameterList(parameter for parameter in module.parameters() if parameter.requires_grad)
+
+
+class Clock:
+    """Seconds between its questions."""
+
+    def __init__(self) -> None:
+        self.last = time.process_time(), time.perf_counter()
+
+    def passed(self) -> tuple[float, float]:
+        """CPU and wall seconds since the last question."""
+        before, self.last = self.last, (time.process_time(), time.perf_counter())
+        return self.last[0] - before[0], self.last[1] - before[1]
 
 
 class Beside(Callback):
@@ -136,8 +166,8 @@ class Beside(Callback):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.times: dict[str, list[float]] = {"plain": [], "litmotif": []}
-        self.since: float | None = None
+        self.times: dict[str, list[tuple[float, float]]] = {"plain": [], "litmotif": []}
+        self.clock: Clock | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the second copy."""
@@ -157,21 +187,20 @@ class Beside(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Between two steps."""
-        now = time.process_time()
-        if self.since is not None:
-            self.times["litmotif"].append(now - self.since)
-        now = time.process_time()
+        if self.clock is not None:
+            self.times["litmotif"].append(self.clock.passed())
+        self.clock = self.clock or Clock()
+        self.clock.passed()
         self.plain.step()
-        self.since = time.process_time()
-        self.times["plain"].append(self.since - now)
+        self.times["plain"].append(self.clock.passed())
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the numbers."""
         Path(self.path).write_text(json.dumps(self.times))
 
 
-def measure(config: str, steps: int, options: list[str], folder: Path) -> dict[str, list[float]]:
-    """CPU seconds of each step, in this process."""
+def measure(config: str, steps: int, options: list[str], folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """CPU and wall seconds of each step of both loops, in this process."""
     path = folder / f"{config.replace('/', '_')}.json"
     size = [f"--data.steps_per_epoch={steps}", "--trainer.max_epochs=1", "--trainer.limit_val_batches=1"]
     beside = {"class_path": "overhead.Beside", "init_args": {"path": str(path)}}
@@ -186,22 +215,35 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--options", nargs="*", default=[], help="for the command, as KEY=VALUE without dashes")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    table = Table(title=f"CPU milliseconds a step, {args.threads} thread(s), {args.steps - WARM} steps")
-    for column in ("config", "plain, median", "litmotif, median", "overhead", "overhead of the mean"):
+    table = Table(title=f"milliseconds a step, medians of {args.steps - WARM - 1}, {args.threads} thread(s)")
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "config" else "right")
     for config in args.configs:
         with tempfile.TemporaryDirectory() as folder:
-            times = measure(config, args.steps, args.options, Path(folder))
-        plain, ours = times["plain"][WARM:-1], times["litmotif"][WARM:]
-        middle = [1000 * statistics.median(part) for part in (plain, ours)]
-        ratios = [middle[1] / middle[0], sum(ours) / sum(plain)]
-        table.add_row(config, *(f"{ms:.2f}" for ms in middle), *(f"{ratio - 1:+.1%}" for ratio in ratios))
+            table.add_row(config, *row(measure(config, args.steps, args.options, Path(folder))))
     Console(width=110).print(table)
+
+
+def row(times: dict[str, list[tuple[float, float]]]) -> Iterator[str]:
+    """Medians of both loops, what is added, in pairs, and its share of the plain step."""
+    plain, ours = times["plain"][WARM:-1], times["litmotif"][WARM:]
+    for kind in (0, 1):  # CPU, wall
+        pairs = [(1000 * one[kind], 1000 * other[kind]) for one, other in zip(plain, ours, strict=True)]
+        alone, ours_alone = (statistics.median(part) for part in zip(*pairs, strict=True))
+        added = statistics.median(other - one for one, other in pairs)
+        yield from (f"{alone:.2f}", f"{ours_alone:.2f}")
+        if not kind:
+            yield from (f"{added:+.2f}", f"{added / alone:+.1%}", f"{_ratio_of_sums(pairs) - 1:+.1%}")
+
+
+def _ratio_of_sums(pairs: list[tuple[float, float]]) -> float:
+    plain, ours = (sum(part) for part in zip(*pairs, strict=True))
+    return ours / plain
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 import datamodules
 import lit_models
 from lit_models.cli import configs
-from lit_models.core import sharding
+from lit_models.core import optim, sharding
 
 CONFIG = "mdlm/four_rooms"
 BATCH = 64
@@ -47,6 +47,7 @@ COLUMNS = (
     *("collectives", "MB", "predicted MB", "MB sent"),
 )
 Measured = tuple[int, float, float, dict[str, int], dict[str, int]]
+STRATEGIES = ("ddp", "zero", "fsdp2")
 WARM = 3
 BYTES = 4
 """Of a parameter and of its gradient in float32."""
@@ -76,6 +77,8 @@ def predicted(parameters: int, strategy: str) -> dict[str, float]:
     size = float(parameters * BYTES)
     if strategy == "ddp":
         return {"allreduce": size}
+    if strategy == "zero":
+        return {"allreduce": size, "broadcast": size}  # gradients; then each process's share of the weights
     return {"allgather": 2 * size, "reduce_scatter": size}  # gathered for the forward and again for the backward pass
 
 
@@ -124,14 +127,14 @@ def work(rank: int, processes: int, port: int, strategy: str, batch: int, steps:
         sharding.shard(module, init_device_mesh("cpu", (processes,)), module.entries)
     else:
         learner = DistributedDataParallel(learner)
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-3, foreach=False)
+    optimizer = optim.adamw(learner, 1e-3, 0.01, (0.9, 0.999), fused=True, sharded=strategy == "zero")
     traffic, wall, cpu = Traffic(), [], []
     for step in range(WARM + steps):
         distributed.barrier()
         began, worked = time.perf_counter(), time.process_time()
         with traffic if step == WARM else nullcontext():
             learner(mine).backward()
-        optimizer.step()
+            optimizer.step()
         optimizer.zero_grad()
         if step > WARM:
             wall.append(time.perf_counter() - began)
@@ -243,7 +246,7 @@ def main() -> None:
         for column in COLUMNS:
             table.add_column(column, justify="right")
         for kind in ("strong", "weak"):
-            for strategy in ("ddp", "fsdp2"):
+            for strategy in STRATEGIES:
                 alone = 0.0
                 for processes in args.processes:
                     batch = BATCH * (processes if kind == "weak" else 1)

@@ -97,7 +97,7 @@ def _draw_panel(
         if len(set(y)) == 1:  # a constant: from end to end
             x, y = [table["epoch"][0], table["epoch"][-1]], y[:1] * 2
         panel.plot(x, y, linestyle=BASELINES.get(row, "-."), linewidth=1.2, color="0.4", label=f"{split} {row}")
-    panel.legend(loc="upper right", fontsize=7, framealpha=0.7, edgecolor="none")
+    panel.legend(loc="best", fontsize=7, framealpha=0.7, edgecolor="none")
 
 
 def _draw_curve(panel: Axes, label: str, x: list[int], y: list[float], window: int, colour: str) -> None:

@@ -9,7 +9,8 @@ LOWER = frozenset(
     {"loss", "nelbo", "nll", "kl", "mse", "mae", "rmse", "error", "cost", "fid", "fgd", "excess", "bits", "perplexity"}
 )
 HIGHER = frozenset(
-    {"success", "accuracy", "acc", "f1", "return", "reward", "precision", "recall", "r2", "ccc", "similarity"}
+    {"success", "accuracy", "acc", "f1", "return", "reward", "precision", "recall", "r2", "ccc"}
+    | {"similarity", "cosine", "correlation"}
 )
 
 

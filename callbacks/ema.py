@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -95,15 +95,13 @@ class EMAWeights(EMAWeightAveraging):
 
     @torch.no_grad()
     def _update(self, pl_module: LightningModule, decay: float) -> None:
-        for name, parameter in self._tracked(pl_module).items():
-            average = self.average[name]
-            average.lerp_(parameter.to(average.dtype), 1 - decay)
+        tracked = self._tracked(pl_module)
+        averages = [_local(self.average[name]) for name in tracked]
+        raw = [_local(each).to(mean.dtype) for each, mean in zip(tracked.values(), averages, strict=True)]
+        torch._foreach_lerp_(averages, raw, 1 - decay)
 
     def _tracked(self, pl_module: LightningModule) -> Weights:
         """The parameters that learn, or once did; each has an average, beside it, from when it is first seen."""
-        for part in pl_module.modules():
-            if isinstance(part, FSDPModule):
-                part.reshard()  # evaluation holds whole weights for a while; the shards are what learns
         named = pl_module.named_parameters(remove_duplicate=False)  # a tied weight stands under both of its names
         tracked: Weights = {name: p for name, p in named if p.requires_grad or name in self.average}
         for name, parameter in tracked.items():
@@ -151,6 +149,7 @@ class EMAWeights(EMAWeightAveraging):
     def _enter(self, pl_module: LightningModule) -> None:
         if self.raw is not None:
             return
+        _reshard(pl_module)
         tracked = self._tracked(pl_module)
         self.raw = {name: parameter.detach().clone() for name, parameter in tracked.items()}
         for name, parameter in tracked.items():
@@ -160,6 +159,7 @@ class EMAWeights(EMAWeightAveraging):
     def _leave(self, pl_module: LightningModule) -> None:
         if self.raw is None:
             return
+        _reshard(pl_module)
         for name, parameter in self._tracked(pl_module).items():
             if name in self.raw:  # else it was set free since
                 parameter.copy_(self.raw[name])
@@ -200,6 +200,13 @@ class EMAWeights(EMAWeightAveraging):
         trainer.strategy.load_model_state_dict(raw, strict=pl_module.strict_loading)
 
 
+def _reshard(module: nn.Module) -> None:
+    """Evaluation holds whole weights for a while; the shards are what learns."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 def _whole(weights: Weights) -> Weights:
     """Weights without shards; all processes take part."""
     return {name: w.full_tensor().cpu() if isinstance(w, DTensor) else w for name, w in weights.items()}
@@ -210,6 +217,11 @@ def _laid_out(tensor: Tensor, parameter: Tensor | None) -> Tensor:
     if isinstance(parameter, DTensor):
         return distribute_tensor(tensor.to(parameter.device), parameter.device_mesh, parameter.placements)
     return tensor
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """What of a tensor lies in this process: its shard, or all of it."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-Sums = dict[str, tuple[float, float]]
-"""Sum and weight by the name under which Lightning keeps them."""
+Sums = dict[str, tuple[Tensor | float, Tensor | float]]
+"""Sum and weight by the name under which Lightning keeps them; it never changes a tensor, but takes a new one."""
 
 
 class EpochMeans(Callback):
@@ -29,6 +29,13 @@ class EpochMeans(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what the loggers may have missed."""
+        self._log_missed(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same where nothing was left to train."""
+        self._log_missed(trainer)
+
+    def _log_missed(self, trainer: Trainer) -> None:
         for logger in trainer.loggers if self._unlogged else ():
             logger.log_metrics(self._unlogged["metrics"], self._unlogged["step"])
             logger.save()
@@ -66,6 +73,8 @@ class EpochMeans(Callback):
                 if metric.meta.is_mean_reduction:
                     metric.cumulated_batch_size = metric.cumulated_batch_size + int(weight)
         self._restored = {}
+        for metric in _logged(trainer).values():
+            _settle(metric)
         logged = trainer._logger_connector.should_update_logs
         self._step = trainer.fit_loop.epoch_loop._batches_that_stepped if logged else None
 
@@ -80,7 +89,8 @@ class EpochMeans(Callback):
         if not 0 < progress.processed < trainer.num_training_batches:
             return
         sums = self._before_batch if progress.processed < progress.ready else _sums(trainer)
-        own = torch.tensor(list(sums.values()), dtype=torch.float64).view(-1, 2)
+        numbers = [(float(total), float(weight)) for total, weight in sums.values()]
+        own = torch.tensor(numbers, dtype=torch.float64).view(-1, 2)
         if trainer.world_size > 1:
             gathered = trainer.strategy.all_gather(own.to(trainer.strategy.root_device))
             own = gathered.view(trainer.world_size, -1, 2)
@@ -116,11 +126,17 @@ def _logged(trainer: Trainer) -> dict[str, Any]:
     return trainer.fit_loop.epoch_loop._results
 
 
+def _settle(metric: Any) -> None:
+    """Leave a metric where it is: to move it to its own device, Lightning copies all of it at each ``log``."""
+    if metric.is_tensor and "to" not in vars(metric):
+        move = metric.to
+        metric.to = lambda device: metric if metric.value.device == device else move(device)
+
+
 def _sums(trainer: Trainer) -> Sums:
-    accumulated = {
+    return {
         name: (metric.value, metric.cumulated_batch_size if metric.meta.is_mean_reduction else 0)
         for name, metric in _logged(trainer).items()
         if metric.is_tensor and metric.meta.on_epoch and not metric.has_reset
         if metric.meta.is_mean_reduction or metric.meta.is_sum_reduction
     }
-    return {name: (float(total), float(weight)) for name, (total, weight) in accumulated.items()}

@@ -31,8 +31,9 @@ class RunHistory(Callback):
 
     Args:
         name: put in front of the file names, as ``{name}_history.json``.
-        train_metric: the logged metric that fills ``train_metric``.
-        val_metric: the logged metric that fills ``val_metric``.
+        train_metric: the logged metric that fills ``train_metric``; None takes that of training which the module names
+            as its ``headline``, if it does.
+        val_metric: the logged metric that fills ``val_metric``; None takes that of validation.
         window: epochs of the moving average.
         directions: ``min`` or ``max`` for metrics whose name does not tell which is better.
         plots: draw ``curves.png``.
@@ -69,6 +70,9 @@ class RunHistory(Callback):
     # ------------------------------------------------------------------ collecting
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock where the last run stopped it."""
+        headline = getattr(pl_module, "headline", None)
+        for split in ("train", "val") if headline else ():
+            self.metrics[f"{split}_metric"] = self.metrics[f"{split}_metric"] or f"{split}/{headline}"
         self._folder = None if getattr(trainer, "fast_dev_run", False) else trainer.log_dir  # asked on every rank
         self._began = time.monotonic()
         self._seconds_before = self.rows[-1]["seconds"] if self.rows else 0.0

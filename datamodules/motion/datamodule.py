@@ -47,6 +47,7 @@ class MotionClips(BaseDataModule):
         body: ``own`` keeps the skeleton of the files, which have to share it; ``common`` tells every clip as one
             person of 22 joints who stands on the ground, see ``common``.
         kind: of the columns: ``rot6d``, ``rot6d_velocity``, ``axis_angle`` or ``positions``, see ``features``.
+        contacts: add columns that say which feet touch the ground, see ``features.stands``; rotations only.
         fps: resample to so many frames a second; None keeps the files' own.
         frames: longest motion that is shown at once.
         shortest: clips with fewer frames are left out.
@@ -69,6 +70,7 @@ class MotionClips(BaseDataModule):
         clips: int = 1000,
         body: Literal["own", "common"] = "own",
         kind: Literal["rot6d", "rot6d_velocity", "axis_angle", "positions"] = "rot6d",
+        contacts: bool = False,
         fps: float | None = 20.0,
         frames: int = 120,
         shortest: int = 20,
@@ -203,7 +205,8 @@ class MotionClips(BaseDataModule):
         clips = [replace(clip, skeleton=self._skeleton) for clip in clips]
         if h["kind"] != "positions" and any(clip.rotations is None for clip in clips):
             raise DataError(f"data.kind={h['kind']}: these files hold positions only. Set data.kind=positions.")
-        self._features = describe(h["kind"], len(self._skeleton.names), clips[0].fps)
+        feet = len(self._skeleton.feet) if h["contacts"] else 0
+        self._features = describe(h["kind"], len(self._skeleton.names), clips[0].fps, contacts=feet)
         dealt = self._deal(clips)
         rows = [make_row(clip, self._features, h["audio_bands"]) for clip in clips]
         for origin in dict.fromkeys(clip.origin for clip in clips):

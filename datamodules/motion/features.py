@@ -9,7 +9,8 @@ Columns by kind, J joints:
   root moves over the ground, to the left and ahead (m/s), and its height (m). What is said of a step does not depend on
   the steps before it, as in HumanML3D (Guo et al., CVPR 2022, section 5).
 
-With ``root``, ``axis_angle`` and ``rot6d`` end with the position of the root (3, m).
+With ``root``, ``axis_angle`` and ``rot6d`` end with the position of the root (3, m). Between rotations and root there
+may be ``contacts``, a column a foot: 1 while it stands.
 """
 
 import math
@@ -29,25 +30,32 @@ from .skeleton import Skeleton
 WIDTHS = {"positions": 3, "axis_angle": 3, "rot6d": 6, "rot6d_velocity": 6}
 """Columns a joint."""
 _SIDES = ("left", "right")
+SLOW, LOW = 0.3, 0.05
+"""A foot that is slower (m/s) and no higher above its lowest place (m) stands."""
 
 
-def describe(kind: str, joints: int, fps: float, root: bool = True) -> dict[str, Any]:
-    """What the columns mean, as a plain dict: ``kind``, ``joints``, ``root``, ``size``, ``fps``.
+def describe(kind: str, joints: int, fps: float, root: bool = True, contacts: int = 0) -> dict[str, Any]:
+    """What the columns mean, as a plain dict: ``kind``, ``joints``, ``root``, ``size``, ``fps``, maybe ``contacts``.
 
     Args:
         kind: one of ``WIDTHS``.
         joints: J.
         fps: frames a second.
         root: whether rotations are followed by the position of the root; positions and velocities contain it anyway.
+        contacts: feet that the columns tell of.
 
     Raises:
-        DataError: an unknown kind.
+        DataError: an unknown kind, or one without rotations and with contacts.
     """
     if kind not in WIDTHS:
         raise DataError(f"features.kind={kind!r}: choose one of {', '.join(WIDTHS)}.")
     root = root and kind != "positions"
     tail = 4 if kind == "rot6d_velocity" else 3 * root
-    return {"kind": kind, "joints": joints, "root": root, "size": joints * WIDTHS[kind] + tail, "fps": fps}
+    if contacts and kind == "positions":
+        raise DataError("contacts stand behind rotations: set data.contacts=false, or another data.kind.")
+    size = joints * WIDTHS[kind] + contacts + tail
+    about = {"kind": kind, "joints": joints, "root": root, "size": size, "fps": fps}
+    return about | ({"contacts": contacts} if contacts else {})
 
 
 def to_features(clip: Clip, features: Mapping[str, Any]) -> Tensor:
@@ -67,12 +75,25 @@ def to_features(clip: Clip, features: Mapping[str, Any]) -> Tensor:
         raise DataError(f"{where}: it holds positions only. Use features.kind='positions'.")
     if features["kind"] == "axis_angle":
         columns = rotation_vectors(clip.rotations)
-        parts = [columns.flatten(1)]
+        parts = [columns.flatten(1), *([clip.root_pos] if features["root"] else [])]
     elif features["kind"] == "rot6d":
-        parts = [_six(clip.rotations).flatten(1)]
+        parts = [_six(clip.rotations).flatten(1), *([clip.root_pos] if features["root"] else [])]
     else:
-        return torch.cat(_seen_from_heading(clip), dim=1).float()
-    return torch.cat([*parts, *([clip.root_pos] if features["root"] else [])], dim=1).float()
+        parts = list(_seen_from_heading(clip))
+    if features.get("contacts"):
+        parts.insert(1, stands(clip))
+    return torch.cat(parts, dim=1).float()
+
+
+def stands(clip: Clip) -> Tensor:
+    """Which feet touch the ground (T, F): as the clip says, else where they are slow and as low as they ever get."""
+    if clip.contacts is not None:
+        return clip.contacts
+    names = clip.skeleton.names
+    feet = clip.positions[:, [names.index(foot) for foot in clip.skeleton.feet]]  # (T, F, 3)
+    height = feet[..., clip.skeleton.vertical]
+    speed = torch.nn.functional.pad(feet.diff(dim=0).norm(dim=-1) * clip.fps, (0, 0, 1, 0))  # (T, F)
+    return ((speed < SLOW) & (height < height.amin(dim=0) + LOW)).float()
 
 
 def to_clip(values: Tensor, features: Mapping[str, Any], skeleton: Skeleton, name: str = "", **parts: Any) -> Clip:
@@ -96,6 +117,9 @@ def to_clip(values: Tensor, features: Mapping[str, Any], skeleton: Skeleton, nam
         )
     columns = values[:, : joints * WIDTHS[kind]].double().reshape(len(values), joints, -1)
     about: dict[str, Any] = {"name": name, "fps": float(features["fps"]), "skeleton": skeleton, **parts}
+    if behind := features.get("contacts", 0):
+        first = joints * WIDTHS[kind]
+        about["contacts"] = (values[:, first : first + behind] > 0.5).float()
     if kind == "positions":
         return Clip(root_pos=columns[:, 0], rotations=None, positions=columns, **about)
     root = values[:, -3:].double() if features["root"] else columns.new_zeros(len(values), 3)

@@ -123,7 +123,8 @@ def parse_chord(
         if unknown == "none":
             return NONE
         raise DataError(
-            f"{where or 'chord'}: no chord symbol: {symbol!r}. Known are such as C:min7/b3, Cm7, F#maj7, Bb/D, N."
+            f"{where or 'chord'}: no chord symbol: {symbol!r}. Known are such as C:min7/b3, Cm7, F#maj7, Bb/D, N. "
+            "Correct it, or let it count as no chord: reader_options: {unknown_chord: none}."
         )
     return Harmony(root, quality, bass)
 

@@ -1,6 +1,8 @@
 """MusicFrames: songs as frames of features and targets, from files, music21's corpus or made."""
 
 import hashlib
+import inspect
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -15,8 +17,9 @@ from .batch import MusicBatch
 from .parse import load_songs
 from .procedural import MAKERS
 from .readers import Format
+from .readers.recordings import AUDIO_RATE
 from .song import NOTE_FIELDS, Song
-from .splits import NAMES, Splits, split_songs
+from .splits import NAMES, Splits, split_songs, spread
 from .table import FrameStore, Statistics, Windows
 from .tasks import Task, TaskName, make_task
 
@@ -52,7 +55,7 @@ class MusicFrames(BaseDataModule):
         split_seed: of dealing songs out to splits and folds.
         folds: cross-validation, grouped: fold ``fold`` is the test part, whatever is official.
         fold: which one.
-        songs: so many at most, spread over the set.
+        songs: so many at most, spread over the set and its official splits.
         transpose: in training, up to so many semitones either way.
         tempo: in training, up to so much faster or slower, such as 0.1.
         max_bad: share of broken files that is tolerated.
@@ -129,6 +132,15 @@ class MusicFrames(BaseDataModule):
         return self.maker.rate
 
     @property
+    def frame(self) -> dict[str, Any]:
+        """How long a frame is, and how much of what comes later it knows."""
+        sound = getattr(self.maker, "audio", False)
+        unit = "seconds" if sound else "beats" if self.rate else "notes"
+        length = 1 / AUDIO_RATE if sound else 1 / self.rate if self.rate else 1
+        ahead = {"latency": self.maker.latency, "latency_unit": "frames" if self.rate else "beats"}
+        return {"length": length, "unit": unit, **ahead}
+
+    @property
     def synthetic(self) -> bool:
         """Whether the songs were made."""
         return self.root is None and self.hparams["format"] is None and self.task in MAKERS
@@ -160,17 +172,27 @@ class MusicFrames(BaseDataModule):
         """Read or make everything, so that what is wrong with it is known before a module is built."""
         self.split("train")
 
+    def setup(self, stage: str) -> None:
+        """See that no split is empty which the stage needs, before anything is computed or written."""
+        for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
+            self.split(name)
+
     def split(self, name: str) -> Windows:
         """The songs of a split.
 
         Raises:
-            DataError: it is empty; names the numbers.
+            DataError: it is empty; names the root, the numbers and what decides about them.
         """
-        songs = self._splits[name]
+        songs, h = self._splits[name], self.hparams
         if not songs:
-            counts = {split: len(of) for split, of in self._splits.items()}
-            raise DataError(f"no song for {name}, of {counts}. Change data.split, folds or songs, or add songs.")
-        h = self.hparams
+            counts = ", ".join(f"{split} {len(of)}" for split, of in self._splits.items())
+            official = h["folds"] is None and all(song.split for song in self.library)
+            remedy = (
+                "The official split holds; data.folds=k deals the songs out anew"
+                if official
+                else "Change data.split, data.folds or data.songs, or add songs of other groups"
+            )
+            raise DataError(f"{self._where}: no song for {name} ({counts}). {remedy}.")
         return Windows(self._store, songs, h["frames"], name == "train", self.maker, h["transpose"], h["tempo"])
 
     def songs_of(self, name: str) -> list[str]:
@@ -187,18 +209,23 @@ class MusicFrames(BaseDataModule):
         songs = self._read()
         lacks = [self.maker.missing(song) for song in songs]
         usable = [song for song, lack in zip(songs, lacks, strict=True) if lack is None]
+        reasons = Counter(lack for lack in lacks if lack)
         if not usable:
-            reasons = " or ".join(sorted({lack for lack in lacks if lack}))
-            where = self.root or self.hparams["format"]
+            listed = " or ".join(sorted(reasons))
             raise DataError(
-                f"{where}: none of {len(songs)} songs has {reasons} for {self.task}: see {SUITED[self.task]}."
+                f"{self._where}: none of {len(songs)} songs has {listed} for {self.task}: see {SUITED[self.task]}."
             )
         limit = self.hparams["songs"]
-        if limit is not None and len(usable) > limit:
-            usable = [usable[k * len(usable) // limit] for k in range(limit)]
+        chosen = usable if limit is None else spread(usable, limit)
+        of = "" if len(chosen) == len(usable) else f" of {len(usable):,}"
         kind = "made songs (synthetic)" if self.synthetic else "songs"
-        rank_zero_info(f"{self.task}: {len(usable):,} {kind}, {len(songs) - len(usable):,} left out.")
-        return usable
+        without = "".join(f"; {count:,} without {lack} left out" for lack, count in reasons.items())
+        rank_zero_info(f"{self.task}: {len(chosen):,}{of} {kind}{without}.")
+        return chosen
+
+    @property
+    def _where(self) -> str:
+        return str(self.root or self.hparams["format"] or EMBEDDED.get(self.task, f"{self.task}, made songs"))
 
     def _read(self) -> list[Song]:
         h, collection = self.hparams, self.hparams["format"] or EMBEDDED.get(self.task)
@@ -229,8 +256,8 @@ class MusicFrames(BaseDataModule):
             "task_options": dict(self.hparams["task_options"] or {}),
             "features": self.features,
             "outputs": self.outputs,
-            "frames_a_beat": self.rate,
-            "latency": self.maker.latency,
+            "meaning": inspect.getdoc(type(self.maker)),
+            "frame": self.frame,
             "synthetic": self.synthetic,
             "songs": splits,
             "data": digest(self.library),

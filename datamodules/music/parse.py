@@ -112,7 +112,10 @@ def check(library: Library, sources: int, max_bad: float, root: str | Path | Non
 
 
 def _report(broken: Sequence[Broken], sources: int, root: str | Path | None) -> str:
-    listed = "".join(f"\n  {source}: {reason}" for source, reason in broken[:LISTED])
+    listed = "".join(
+        f"\n  {reason}" if reason.startswith(source) else f"\n  {source}: {reason}"
+        for source, reason in broken[:LISTED]
+    )
     more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
     return f"{root or 'corpus'}: {len(broken)} of {sources} files are broken and were left out:{listed}{more}"
 
@@ -164,7 +167,7 @@ class _Worker:
 class _Pool:
     """Processes that are handed chunks of sources, and replaced when they crash or hang."""
 
-    START_LIMIT = 120.0  # s, for a process to import the reader
+    START_LIMIT = 300.0  # s, for a process to import the reader and its libraries
 
     def __init__(self, reader: Reader, sources: Sequence[Source], workers: int, size: int, time_limit: float) -> None:
         self.reader, self.sources, self.size, self.time_limit = reader, sources, size, time_limit
@@ -245,13 +248,16 @@ class _Pool:
 def _serve(pipe: Connection, reader: Reader) -> None:
     """Answer each source with its songs, or with the reason why there are none."""
     warnings.simplefilter("ignore")  # libraries warn of what they repair
-    pipe.send("ready")
     with suppress(EOFError):  # the parent has gone
+        sources = pipe.recv()
+        reader.prepare(sources)
+        pipe.send("ready")
         while True:
-            for source in pipe.recv():
+            for source in sources:
                 try:
                     answer: list[Song] | str = reader.read(source)
                 except Exception as error:
                     known = isinstance(error, DataError)
                     answer = str(error) if known else f"{type(error).__name__}: {error}"
                 pipe.send(answer)
+            sources = pipe.recv()

@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def with_notes(song: Song) -> Song:
 
 
 def draw_roll(songs: Sequence[Song], given: float = 0.0, until: float | None = None) -> Figure:
-    """Piano rolls below one another: time in beats, pitch, one colour a voice, fainter where softer.
+    """Piano rolls below one another: time in beats, a line a bar, pitch, one colour a voice, fainter where softer.
 
     Args:
         songs: at least one.
@@ -71,7 +72,8 @@ def draw_roll(songs: Sequence[Song], given: float = 0.0, until: float | None = N
     pitches = np.concatenate([song.pitch for song in songs])
     low, high = (int(pitches.min()), int(pitches.max())) if len(pitches) else (48, 72)
     for panel, song in zip(panels, songs, strict=True):
-        bar, end = song.meters[0].bar, until or song.length
+        end = until or song.length
+        bars = list(takewhile(lambda beat, end=end: beat < end, song.bars()))  # type: ignore[misc]
         boxes = [
             Rectangle((onset, pitch - 0.45), max(duration, 0.05), 0.9)
             for onset, duration, pitch in zip(song.onset, song.duration, song.pitch, strict=True)
@@ -81,7 +83,7 @@ def draw_roll(songs: Sequence[Song], given: float = 0.0, until: float | None = N
         panel.add_collection(PatchCollection(boxes, facecolor=colours, edgecolor="white", linewidth=0.4))
         panel.set(xlim=(0, end), ylim=(low - 2.5, high + 4.5), ylabel="pitch")
         panel.set_title(song.name, fontsize=10, fontweight="bold", loc="left")
-        panel.xaxis.set_major_locator(MultipleLocator(bar * max(1, round(end / bar / 16))))
+        panel.set_xticks(bars[:: max(1, round(len(bars) / 16))])
         panel.yaxis.set_major_locator(MultipleLocator(12))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda pitch, _: f"C{round(pitch) // 12 - 1}"))
         for key in range(low - 2, high + 3):

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -138,6 +138,20 @@ class Song:
     def _tempo_seconds(self) -> Floats:
         """(K,) seconds at which the tempos begin."""
         return np.concatenate([[0.0], np.cumsum(np.diff(self.tempos[:, 0]) * 60 / self.tempos[:-1, 1])])
+
+    def bars(self) -> Iterator[float]:
+        """Beats on which bars begin, without end; before the first whole bar there may be a pickup."""
+        beat = 0.0
+        ends = [meter.beat for meter in self.meters[1:]]
+        for meter, end in zip(self.meters, [*ends, float("inf")], strict=True):
+            while beat < end - 1e-6:
+                yield beat
+                beat = min(beat + meter.bar, end)
+
+    def after(self, bars: int) -> float:
+        """The beat on which so many bars are over; a pickup is none."""
+        pickup = len(self.meters) > 1 and self.meters[1].beat == self.meters[0].bar < self.meters[1].bar
+        return next(itertools.islice(self.bars(), bars + pickup, None))
 
     # ---------------------------------------------------------------- checks
     def _must(self, holds: bool, what: str) -> None:

@@ -15,7 +15,8 @@ Splits = dict[str, list[int]]
 def balanced(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
     """Deal whole groups out so that each part gets about its share of the songs.
 
-    The largest groups go first, those of a size in a drawn order, each to the part that lacks most of its share.
+    The largest groups go first, those of a size in a drawn order, each to the part that lacks most of its share. The
+    last ones are kept for parts that would stay empty, so that each with a share has a group where there are enough.
 
     Args:
         groups: the group of each song.
@@ -32,11 +33,34 @@ def balanced(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> d
     order = sorted(random_stream(seed).permutation(len(names)).tolist(), key=lambda k: -sizes[names[k]])
     lacks = {part: share * len(groups) for part, share in shares.items()}
     home: dict[str, str] = {}
-    for k in order:
-        part = max(lacks, key=lambda name: lacks[name])
+    for number, k in enumerate(order):
+        empty = [part for part, share in shares.items() if share > 0 and part not in home.values()]
+        part = max(empty if len(empty) >= len(order) - number else lacks, key=lambda name: lacks[name])
         home[names[k]] = part
         lacks[part] -= sizes[names[k]]
     return {part: [k for k, group in enumerate(groups) if home[group] == part] for part in shares}
+
+
+def spread(songs: Sequence[Song], limit: int) -> list[Song]:
+    """So many songs at most, evenly over the set; each official split keeps its share, and one song at least.
+
+    Args:
+        songs: all of them.
+        limit: at least 3.
+    """
+    if len(songs) <= limit:
+        return list(songs)
+    official = all(song.split for song in songs)
+    parts = [[k for k, song in enumerate(songs) if song.split == name] for name in NAMES] if official else []
+    parts = [part for part in parts if part] or [list(range(len(songs)))]
+    shares = [limit * len(part) / len(songs) for part in parts]
+    quota = [max(1, int(share)) for share in shares]
+    while sum(quota) < limit:  # the largest remainder first
+        quota[max(range(len(parts)), key=lambda k: shares[k] - quota[k])] += 1
+    while sum(quota) > limit:  # where a small split got its one
+        quota[max(range(len(parts)), key=lambda k: quota[k])] -= 1
+    chosen = [part[k * len(part) // many] for part, many in zip(parts, quota, strict=True) for k in range(many)]
+    return [songs[k] for k in sorted(chosen)]
 
 
 def split_songs(

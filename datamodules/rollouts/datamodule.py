@@ -74,7 +74,7 @@ class Rollouts(BaseDataModule):
         self.eval_envs, self.costs, self.max_episode_steps = eval_envs, costs, max_episode_steps
         self.stagger, self.curriculum = stagger, curriculum
         self._probe: Source | None = None
-        self._evaluation: dict[str, Source] = {}
+        self._evaluators: Source | None = None
         self._collector: Collector | None = None
         self._saved: State = {}
         self.film = Film()
@@ -139,7 +139,7 @@ class Rollouts(BaseDataModule):
             here = min(max(self.episodes[split] - start - first, 0), rows)
             seed = self._seed_of(split) + start
             batches.append(
-                Evaluation(lambda: self._evaluators(split, rows), seed, first, here, self.eval_envs, self.film)
+                Evaluation(lambda: self._evaluated(split, rows), seed, first, here, self.eval_envs, self.film)
             )
         return self._loader(batches, train=False)
 
@@ -166,12 +166,11 @@ class Rollouts(BaseDataModule):
     def _make(self, split: str, rows: int, processes: bool) -> Source:
         return make_source(self.env, rows, self.kwargs[split], self.costs, self.max_episode_steps, processes)
 
-    def _evaluators(self, split: str, rows: int) -> Source:
+    def _evaluated(self, split: str, rows: int) -> Source:
         """Made once; the splits differ by their seeds."""
-        key = "eval"
-        if key not in self._evaluation:
-            self._evaluation[key] = self._make(split, rows, processes=self.num_workers > 0)
-        return self._evaluation[key]
+        if self._evaluators is None:
+            self._evaluators = self._make(split, rows, processes=self.num_workers > 0)
+        return self._evaluators
 
     def _seed_of(self, split: str) -> int:
         """Far from every other split's."""
@@ -215,6 +214,9 @@ class Rollouts(BaseDataModule):
         """Close the environments."""
         if stage == "fit":
             self._close_training()
+        if self._evaluators is not None:
+            self._evaluators.close()
+            self._evaluators = None
 
     def _close_training(self) -> None:
         if self._collector is not None:

@@ -1,5 +1,7 @@
 """Vector environments of any kind behind one face: our batched simulators, and whatever Gymnasium can make."""
 
+import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -136,7 +138,8 @@ class GymnasiumSource(Source):
         processes: bool,
     ) -> None:
         vector: Any = AsyncVectorEnv if processes else SyncVectorEnv
-        self.env = vector([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        made = partial(_stoppable, make, os.getpid()) if processes else make
+        self.env = vector([made] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
         self.num_envs, self.cost_names = num_envs, list(costs)
         self.observation_size = spaces.flatdim(self.env.single_observation_space)
         self.action_size, self.action_kind = _actions(self.env.single_action_space)
@@ -234,6 +237,13 @@ class GymnasiumSource(Source):
             )
         columns = [torch.as_tensor(np.asarray(info[name]), dtype=torch.float32) for name in self.cost_names]
         return torch.stack(columns, dim=1) if columns else torch.zeros(self.num_envs, 0)
+
+
+def _stoppable(make: Callable[[], Any], parent: int) -> Any:
+    """An environment in a process that SIGTERM ends, whatever the trainer that it was forked from does on SIGTERM."""
+    if os.getpid() != parent:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return make()
 
 
 class SixthValue(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -76,8 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run(arguments)
     if command in OWN:
-        own: Callable[[list[str]], int] = import_module(f".commands.{command}", __package__).command
-        return own(arguments[1:])
+        try:
+            own: Callable[[list[str]], int] = import_module(f".commands.{command}", __package__).command
+            return own(arguments[1:])
+        except KeyboardInterrupt:
+            print("litmotif: stopped.", file=sys.stderr)
+            return 130
     near = difflib.get_close_matches(command, [*RUNS, *OWN, "list", "doctor"], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     print(f"litmotif: there is no command {command!r}.{hint} See litmotif --help.", file=sys.stderr)

@@ -152,12 +152,15 @@ class LitmotifCLI(LightningCLI):
 
     # ------------------------------------------------------------------ around the run
     def after_fit(self) -> None:
-        """Test what was learned, unless told otherwise, stopped, or without a test."""
+        """Test what was learned, unless told otherwise, stopped, without a test, or what lies there is older."""
         testable = is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule)
         if self.trainer.interrupted or not testable or not self.config["fit"]["test_after_fit"]:
             return
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         weights = best if Path(best).is_file() else None
+        if self.trainer.strategy.broadcast(Path(best).resolve() in self.whole_files.unsaved):
+            rank_zero_only(print)(f"litmotif: not tested: {best} could not be saved.", file=sys.stderr)
+            return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, weights_only=True, verbose=False)
 
     def predict(self, model: BaseModule, **options: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import Optimizer
@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import require_plain
-from .seeding import generator, mix
+from .seeding import generator, seed_globally
 
 NEVER = 2**31
 """Epochs after which Lightning would step a schedule that counts epochs."""
@@ -34,7 +34,7 @@ class BaseModule(LightningModule):
         lr: peak learning rate.
         weight_decay: decoupled decay of the weight matrices.
         betas: AdamW's decay rates.
-        fused: AdamW's fused kernel, where the device has one.
+        fused: AdamW's fused kernel, where the device has one and the precision is not mixed.
         lr_schedule: shape of the learning rate; ``plateau`` follows ``monitor``.
         lr_interval: the unit in which the schedule counts, ``step`` or ``epoch``.
         warmup: linear warm-up, in ``lr_interval``.
@@ -44,6 +44,8 @@ class BaseModule(LightningModule):
         monitor: the metric that ``plateau`` follows.
         activation_checkpointing: keep only the inputs of each block for the backward pass: less memory, a third more
             computation, the same gradients.
+        shard_optimizer: each process of ``ddp`` keeps the optimiser's state of its share of the parameters (ZeRO stage
+            1): the same numbers; nothing changes on one process.
         seed: seeds every random number of the training steps.
 
     Raises:
@@ -69,10 +71,12 @@ class BaseModule(LightningModule):
         patience: int = 5,
         monitor: str = "val/loss",
         activation_checkpointing: bool = False,
+        shard_optimizer: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self._configured = False
+        self._restored_metric: float | None = None
         self.save_hyperparameters()
         require_plain(self.hparams, type(self).__name__)
         if lr_schedule == "plateau" and warmup:
@@ -114,8 +118,8 @@ class BaseModule(LightningModule):
         return generator(self.hparams["seed"], step)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the global generator (dropout) from the batches so far, so that a resumed run draws the same."""
-        torch.manual_seed(mix(self.hparams["seed"], self.global_rank, self.batches_so_far))
+        """Seed the global generators (dropout) from the batches so far, so that a resumed run draws the same."""
+        seed_globally(self.device, self.hparams["seed"], self.global_rank, self.batches_so_far)
 
     @property
     def batches_so_far(self) -> int:
@@ -132,10 +136,19 @@ class BaseModule(LightningModule):
         return self.with_schedule(self.adamw(self))
 
     def adamw(self, trained: nn.Module) -> Optimizer:
-        """AdamW over the parameters of ``trained``."""
+        """AdamW over the parameters of ``trained``.
+
+        Raises:
+            ValueError: the state is to be sharded, and the strategy does so by itself, or the module by hand cannot.
+        """
         h = self.hparams
-        fused = h["fused"] and self.trainer.precision != "16-mixed"  # the gradient scaler cannot clip a fused step
-        return optim.adamw(trained, h["lr"], h["weight_decay"], tuple(h["betas"]), fused)
+        sharded = h["shard_optimizer"] and self.trainer.world_size > 1
+        if sharded and not (self.automatic_optimization and isinstance(self.trainer.strategy, DDPStrategy)):
+            raise ValueError(
+                "shard_optimizer belongs to trainer.strategy=ddp, and not to reinforcement learning: leave it out here."
+            )
+        fused = h["fused"] and not str(self.trainer.precision).endswith("-mixed")  # Lightning cannot clip these
+        return optim.adamw(trained, h["lr"], h["weight_decay"], tuple(h["betas"]), fused, sharded)
 
     def with_schedule(self, optimizer: Optimizer) -> OptimizerLRSchedulerConfig:
         """An optimiser and the schedule of its learning rate."""
@@ -174,22 +187,24 @@ class BaseModule(LightningModule):
         Raises:
             ValueError: nothing was logged under the name that ``plateau`` follows.
         """
-        every = self.trainer.check_val_every_n_epoch
-        evaluated = every is None or (self.current_epoch + 1) % every == 0
         for config in self.trainer.lr_scheduler_configs:
             scheduler: Any = config.scheduler
-            if config.interval == interval and not config.reduce_on_plateau:
+            if config.interval != interval:
+                continue
+            if not config.reduce_on_plateau:
                 scheduler.step()
-            elif config.interval == interval and evaluated:
+            elif optim.epoch_has_evaluated(self.trainer):
                 scheduler.step(self._followed())
 
-    def _followed(self) -> torch.Tensor:
+    def _followed(self) -> float:
         name, known = self.hparams["monitor"], self.trainer.callback_metrics
-        if name not in known:
+        if name in known:
+            return float(known[name])
+        if self._restored_metric is None:
             raise ValueError(
                 f"lr_schedule='plateau' follows {name!r}, which nobody logs. Set monitor: {sorted(known)}."
             )
-        return known[name]
+        return self._restored_metric
 
     def on_before_backward(self, loss: torch.Tensor) -> None:
         """Stop before a non-finite loss reaches the weights.
@@ -208,8 +223,10 @@ class BaseModule(LightningModule):
 
     # ------------------------------------------------------------------ checkpoints
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down which class this is."""
+        """Write down which class this is, and what ``plateau`` follows, for the end of an epoch that has evaluated."""
         checkpoint["litmotif"] = describe(self)
+        if self.hparams["monitor"] in self.trainer.callback_metrics or self._restored_metric is not None:
+            checkpoint["litmotif"]["monitored"] = self._followed()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another class or architecture; let changed hyper-parameters win over the restored optimiser's.
@@ -218,6 +235,7 @@ class BaseModule(LightningModule):
             CheckpointError: the checkpoint does not belong to this class, or to this architecture.
         """
         require_fit(checkpoint, self)
+        self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
         old = checkpoint.get("hyper_parameters", {})
         optim.rescale_restored(
             checkpoint.get("optimizer_states", []),

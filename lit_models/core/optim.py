@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
+from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
@@ -20,7 +21,9 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, objec
     return [group for group in groups if group["params"]]
 
 
-def adamw(module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float], fused: bool) -> Optimizer:
+def adamw(
+    module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float], fused: bool, sharded: bool = False
+) -> Optimizer:
     """AdamW (Loshchilov & Hutter, arXiv:1711.05101) over ``decay_groups``.
 
     Args:
@@ -29,10 +32,18 @@ def adamw(module: nn.Module, lr: float, weight_decay: float, betas: tuple[float,
         weight_decay: decoupled decay of the matrices.
         betas: decay rates of the two moments.
         fused: use the fused kernel where every parameter lies on a device that has one.
+        sharded: each process keeps the two moments of its share of the parameters, updates these, and sends them to the
+            others; the numbers are the same.
     """
     devices = {parameter.device.type for parameter in module.parameters()}
     fused = fused and devices <= {"cpu", "cuda", "mps", "xpu"}
-    return AdamW(decay_groups(module, weight_decay), lr=lr, betas=betas, fused=fused)
+    groups = decay_groups(module, weight_decay)
+    options: dict[str, Any] = {"lr": lr, "betas": betas, "fused": fused}
+    if not sharded:
+        return AdamW(groups, **options)
+    from .zero import ShardedOptimizer  # takes PyTorch a quarter of a second
+
+    return ShardedOptimizer(groups, AdamW, parameters_as_bucket_view=True, **options)  # sent in one piece a process
 
 
 def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamma: float) -> Callable[[int], float]:
@@ -68,6 +79,14 @@ def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamm
     return factor
 
 
+def epoch_has_evaluated(trainer: Trainer) -> bool:
+    """Whether a validation belongs to the epoch that ends: told by counters, which a resumed run has too."""
+    if trainer.check_val_every_n_epoch is not None:
+        return (trainer.current_epoch + 1) % trainer.check_val_every_n_epoch == 0
+    batches, every = trainer.fit_loop.total_batch_idx + 1, trainer.val_check_batch or 1
+    return batches // every > (batches - trainer.num_training_batches) // every
+
+
 def rescale_restored(
     optimizer_states: list[dict[str, object]], scheduler_states: list[dict[str, object]], lr: float, decay: float
 ) -> None:
@@ -83,8 +102,8 @@ def rescale_restored(
     """
     for state in optimizer_states:
         for group in state["param_groups"]:  # type: ignore[attr-defined]
-            if "weight_decay" in group:
-                group["weight_decay"] = decay if group["weight_decay"] else 0.0
+            if group.get("weight_decay"):
+                group["weight_decay"] = decay
             for key in ("lr", "initial_lr"):
                 if key in group:
                     group[key] = group[key] * lr

@@ -21,9 +21,15 @@ class Evaluation(nn.Module):
 
     def __init__(self, losses: Sequence[str], *kinds: Mapping[str, Metric]) -> None:
         super().__init__()
-        self.losses, self.kinds = {name: MeanMetric() for name in losses}, kinds
+        self.losses, self.kinds = {name: MeanMetric() for name in losses}, [*kinds]
         of_rows = [metric for kind in kinds for metric in kind.values()]
         self.metrics = nn.ModuleList([*self.losses.values(), *of_rows])  # so that they follow the module to its device
+
+    def measure(self, *kinds: Mapping[str, Metric]) -> None:
+        """Add kinds of metrics that are known only where a run begins."""
+        for kind in kinds:
+            self.kinds.append(kind)
+            self.metrics.extend(kind.values())
 
     def add_losses(self, losses: Mapping[str, Tensor]) -> None:
         """Losses of B items by name, each (B,)."""

@@ -38,6 +38,7 @@ class DynamicsEngine(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("relu", 128), ("relu", 64))
+    headline = "velocity_mae"
 
     def __init__(
         self,
@@ -82,6 +83,10 @@ class DynamicsEngine(SequenceModule):
             "articulation": Regression(1, prefix="articulation_"),
             "class": Classes(6, prefix="class_"),
         }
+
+    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Errors of the velocity."""
+        return losses.ratio((outputs - batch.targets).abs()[..., VELOCITY], batch.mask[..., VELOCITY])
 
     def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
         """Velocities in 0-1."""

@@ -35,6 +35,7 @@ class EmotionRecognizer(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("tanh", 512), ("tanh", 256), ("lstm", 128))
+    headline = "cosine"
 
     def __init__(
         self,
@@ -88,6 +89,12 @@ class EmotionRecognizer(SequenceModule):
     def metrics(self) -> dict[str, Metric]:
         """Errors and correlations; ``quadrant_accuracy``, the share of frames where both signs are right."""
         return {"emotion": Regression(2, ["valence", "arousal"]), "quadrant_accuracy": MeanMetric()}
+
+    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cosine of the known values of each frame."""
+        pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (outputs, batch.targets, batch.mask))
+        near = F.cosine_similarity(pair.masked_fill(~known, 0.0), wanted.masked_fill(~known, 0.0), dim=-1)
+        return losses.ratio(near, known.any(dim=-1))
 
     def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
         """Valence and arousal."""

@@ -53,6 +53,7 @@ class GroovePredictor(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("tanh", 128), ("tanh", 64))
+    headline = "timing_mae_ms"
     reference_rows = (*SequenceModule.reference_rows, "quantised")
 
     def __init__(
@@ -95,6 +96,11 @@ class GroovePredictor(SequenceModule):
             "offset": Regression(DRUMS, prefix="offset_"),
             "velocity": Regression(DRUMS, prefix="velocity_"),
         }
+
+    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Milliseconds by which hits are off; an offset is of half sixteenths."""
+        late = (outputs - batch.targets).abs()[..., OFFSET] / 2
+        return losses.ratio(late * self.step_ms(batch.inputs)[..., None], batch.mask[..., OFFSET])
 
     def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
         """Hits."""

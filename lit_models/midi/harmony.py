@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from . import losses
 from .batch import Batch
 from .classes import Classes, roots
+from .equivariance import commute
 from .module import SequenceModule
 from .network import Hidden
 
@@ -23,18 +24,30 @@ class HarmonyPredictor(SequenceModule):
         input_size: features F.
         output_size: classes K.
         label_smoothing: share of the target spread over the classes of the vocabulary, in [0, 1).
+        equivariant: tie the weights so that a transposed melody has exactly the transposed chords, see
+            ``equivariance``; needs the names ``features`` and ``outputs``, and a backbone of dense layers or
+            ``residual_tcn``. Then there is nothing to learn from transposed songs.
         **kwargs: see ``SequenceModule``.
     """
 
+    architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"equivariant"}
     hidden: ClassVar[Hidden] = (("tanh", 256), ("tanh", 128))
+    headline = "accuracy"
     likelihood = "classes"
 
     def __init__(
-        self, input_size: int = 128, output_size: int = 64, label_smoothing: float = 0.0, **kwargs: Any
+        self,
+        input_size: int = 128,
+        output_size: int = 64,
+        label_smoothing: float = 0.0,
+        equivariant: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
+        if equivariant:
+            commute(self.network, self.normalizer, self.hparams["features"], self.hparams["outputs"])
 
     def last_activation(self) -> nn.Module:
         """Softmax."""
@@ -57,6 +70,12 @@ class HarmonyPredictor(SequenceModule):
         """Accuracies, macro precision, recall and F1, of roots and on changes too."""
         names = self.hparams["outputs"]
         return {"chord": Classes(self.hparams["output_size"], roots(names) if names else None)}
+
+    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Frames whose class is found."""
+        truth = batch.targets.masked_fill(~batch.mask, 0.0)
+        right = outputs.argmax(dim=-1) == truth.argmax(dim=-1)
+        return losses.ratio(right.float(), truth.amax(dim=-1) > 0)
 
     def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
         """Probabilities, of which the likeliest count."""

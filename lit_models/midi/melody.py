@@ -48,6 +48,7 @@ class MelodyTransformer(SequenceModule):
 
     architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"num_heads"}
     hidden: ClassVar[Hidden] = (("relu", 256), ("lstm", 256), ("relu", 256))
+    headline = "note_accuracy"
     likelihood = "keys"
 
     def __init__(
@@ -143,6 +144,15 @@ class MelodyTransformer(SequenceModule):
     def metrics(self) -> dict[str, Metric]:
         """Keys found at the threshold, and by rank."""
         return {"notes": KeyDetection(self.hparams["top_k"])}
+
+    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Sounding keys that are ranked among as many as sound in their frame."""
+        sounds = (batch.targets > 0.5) & batch.mask
+        count = sounds.sum(dim=-1, keepdim=True)
+        ranked = outputs.masked_fill(~batch.mask, -torch.inf).topk(max(1, int(count.max())), dim=-1).indices
+        rank = torch.arange(ranked.shape[-1], device=ranked.device)
+        found = sounds.gather(-1, ranked) & (rank < count)
+        return torch.stack([found.sum(), count.sum()]).float()
 
     def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
         """Probabilities."""

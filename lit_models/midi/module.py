@@ -12,6 +12,7 @@ from ..core.module import BaseModule
 from . import baselines
 from .batch import Batch
 from .evaluation import MODEL, Evaluation, Sums
+from .losses import mean
 from .metrics import Likelihood
 from .network import Backbone, Hidden, InputNormalizer, make_stack
 from .stack import LayerStack, State
@@ -53,6 +54,8 @@ class SequenceModule(BaseModule):
     """What the outputs are probabilities of."""
     reference_rows: ClassVar[tuple[str, ...]] = ("constant", "chance", "copy")
     """Baselines that stand beside the metrics."""
+    headline: ClassVar[str] = ""
+    """The metric that is told of training too, and fills ``train_metric`` and ``val_metric`` of the history."""
 
     def __init__(
         self,
@@ -117,6 +120,10 @@ class SequenceModule(BaseModule):
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:
         """New metrics by name."""
+
+    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Sum and count (2,), as ``losses.ratio`` has them, whose ratio is ``headline``; outputs (B, T, K)."""
+        raise NotImplementedError(f"{type(self).__name__} has a headline, {self.headline}, and no sums of it.")
 
     @abstractmethod
     def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
@@ -187,10 +194,15 @@ class SequenceModule(BaseModule):
         """The weighted losses of the global batch: means over what the masks of all processes leave."""
         logits, _ = self.run(batch.inputs, valid=baselines.valid_frames(batch.mask))
         sums = self.sums(logits.float(), batch)
+        if self.headline:
+            with torch.no_grad():
+                sums["headline"] = self.headline_sums(self.activation(logits.detach().float()), batch)
         world = self.trainer.world_size
         if world > 1:
             sums = {name: self.all_gather(value, sync_grads=True).sum(dim=0) for name, value in sums.items()}  # type: ignore[union-attr]
         rows = len(batch.inputs) * world
+        if self.headline:
+            self.log(f"train/{self.headline}", mean(sums["headline"]), on_epoch=True, on_step=False, batch_size=rows)
         losses = self._with_total(self.losses(sums))
         for name, loss in losses.items():
             total = name == "loss"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from .residual import ResidualBlock, convolve
 
@@ -51,9 +52,19 @@ class LayerStack(nn.Module):
         return x, tuple(after)
 
     def chain(self) -> list[nn.Module]:
-        """The layers, residual blocks written out as plain ones."""
-        parts = (layer.chain() if isinstance(layer, ResidualBlock) else [layer] for layer in self.layers)
+        """The layers, residual blocks and tied weights written out as plain ones."""
+        parts = (layer.chain() if isinstance(layer, ResidualBlock) else [_plain(layer)] for layer in self.layers)
         return [layer for part in parts for layer in part]
+
+
+@torch.no_grad()
+def _plain(layer: nn.Module) -> nn.Module:
+    if not isinstance(layer, nn.Linear) or not is_parametrized(layer):
+        return layer
+    plain = nn.Linear(layer.in_features, layer.out_features)
+    plain.weight.copy_(layer.weight)
+    plain.bias.copy_(layer.bias)
+    return plain
 
 
 def _run(layer: nn.Module, x: Tensor, past: Any, valid: Tensor | None) -> tuple[Tensor, Any]:

@@ -1,8 +1,11 @@
 """An epoch that was interrupted logs the means of the whole epoch."""
 
+import csv
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 import callbacks
 from tests.conformance.cases import each_step, make, make_trainer
@@ -73,3 +76,16 @@ def test_the_first_process_takes_all_when_their_number_changes(whole, tmp_path):
     torch.save(checkpoint, tmp_path / "two.ckpt")
     again = rows(tmp_path, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
     assert again[1]["train/nelbo"] == pytest.approx(expected[1]["train/nelbo"], rel=1e-6)
+
+
+def test_the_last_epoch_is_logged_also_where_nothing_is_left_to_train(tmp_path):
+    def records(folder, **fit):
+        module, data = make(NAME)
+        end = ModelCheckpoint(tmp_path, filename="end", save_on_train_epoch_end=True, enable_version_counter=False)
+        make_trainer(folder, callbacks.EpochMeans(), end, logger=CSVLogger(folder)).fit(module, data, **fit)
+        with next(folder.rglob("metrics.csv")).open(newline="") as file:
+            return {row["step"]: row["train/nelbo"] for row in csv.DictReader(file) if row["train/nelbo"]}
+
+    whole = records(tmp_path / "whole")
+    killed = records(tmp_path / "again", ckpt_path=tmp_path / "end.ckpt", weights_only=True)  # before its loggers knew
+    assert killed == {"14": whole["14"]}

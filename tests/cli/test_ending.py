@@ -51,6 +51,15 @@ def test_ctrl_c_before_the_first_step_gives_no_traceback(monkeypatch, in_tmp, ca
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_ctrl_c_while_another_command_starts_gives_no_traceback(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lit_models.cli.commands.series.command", interrupted)
+    assert main(["series", "-c", "midi/all"]) == ending.CTRL_C
+    assert capsys.readouterr().err == "litmotif: stopped.\n"
+
+
 def test_a_checkpoint_of_an_earlier_run_is_not_announced(tmp_path, capsys):
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()

@@ -80,6 +80,11 @@ def test_each_is_judged_on_the_same_test_and_the_network_is_that_of_the_table(ru
     assert written["in_shape"][-1] == 64
     assert written["layers"][-1]["shape"][-1] == 32
     assert Path("both/ensemble.golden.npz").is_file()  # the export has compared both on these frames
+    sidecar = json.loads(Path("both/ensemble.sidecar.json").read_text())
+    assert sidecar["metrics"] == kept["results"]
+    assert sidecar["frame"]["length"] == 0.25
+    assert len(sidecar["data"]["data"]) == 64
+    assert "frame" not in sidecar["data"]
 
 
 def test_members_that_normalise_differently_become_one_network_of_raw_frames(runs):

@@ -2,13 +2,14 @@
 
 import hashlib
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from datamodules.music.song import Song, sorted_notes
+from datamodules.music.song import Meter, Song, sorted_notes
 from datamodules.music.tasks import make_task
 from lit_models import MDLMDiT, MelodyTransformer
 from lit_models.cli import main
@@ -80,6 +81,17 @@ def test_midi_picture_and_sound_of_each_continuation(config, capsys):
     assert all(4 <= onset < 12 for onset, _ in first[4:])
     onsets = [onset for onset, _ in first]
     assert len(set(onsets)) == len(onsets)  # a melody: one key at once
+
+
+def test_bars_are_counted_from_the_first_whole_one(config, monkeypatch):
+    data = Data()
+    data.library[1] = replace(data.library[1], meters=(Meter(0.0, 1, 4), Meter(1.0, 3, 4)))
+    monkeypatch.setattr(generate, "data_of", lambda run: data)
+    monkeypatch.setattr(generate, "to_png", lambda figure: b"")
+    files = make(config, "made")
+    with wave.open(str(files["0_0.wav"])) as file:
+        assert file.getnframes() / file.getframerate() == pytest.approx((1 + 3 * 3) / 4 + 0.5, abs=0.01)
+    assert [pitch for _, pitch in notes(files["0_0.mid"])[:4]] == [60, 61, 62, 63]
 
 
 def test_the_seed_decides_and_each_option_changes_something(config, monkeypatch):

@@ -9,7 +9,10 @@ import yaml
 from lit_models.cli import configs, main
 from lit_models.core.registry import REGISTRY
 
-ELSEWHERE = {"trainer/ddp": "tests/conformance/test_processes.py runs it on two processes"}
+ELSEWHERE = {
+    "trainer/ddp": "tests/conformance/test_processes.py runs it on two processes",
+    "trainer/zero": "tests/conformance/test_sharding.py runs it on two processes",
+}
 NEEDS_PACKAGE = {"cpo/point_goal": "safety_gymnasium"}
 NEEDS_GPU = {"trainer/gpu", "trainer/mps", "trainer/fsdp", "trainer/deepspeed"}
 

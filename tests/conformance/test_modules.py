@@ -143,3 +143,14 @@ def test_history_is_whole_after_a_resume(name, tmp_path):
     assert [row["epoch"] for row in resumed_history.rows] == [1, 2, 3]
     for one, other in zip(whole.rows[2:], resumed_history.rows[2:], strict=True):  # whole epochs after the resume
         assert repr(without_clocks(one)) == repr(without_clocks(other))  # repr: NaN equals NaN
+
+
+def test_trains_in_mixed_precision_with_clipping(name, tmp_path):
+    module, data = make(name)
+    if not module.automatic_optimization:
+        pytest.skip("steps by itself: the trainer clips nothing")
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    make_trainer(tmp_path, precision="bf16-mixed", gradient_clip_val=1.0, max_steps=2).fit(module, data)
+    after = module.state_dict()
+    assert not same_state(before, after)
+    assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())

@@ -1,7 +1,11 @@
-"""FSDP2 on two processes gives the numbers of one, and either goes on from a checkpoint of the other."""
+"""FSDP2 and ZeRO on two processes give the numbers of one, and each goes on from a checkpoint of the other."""
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 import lit_models
 from lit_models.core import sharding
@@ -12,6 +16,7 @@ from .test_processes import fit, numbers, require_equal
 
 SHARDED = sorted(name for name in REGISTRY if getattr(lit_models, name).entries)
 FSDP2 = ("--trainer.strategy=fsdp2", "--trainer.devices=2")
+ZERO = ("-c", "trainer/zero")
 AVERAGE = "--trainer.callbacks+=EMAWeights"
 
 
@@ -27,6 +32,60 @@ def test_shards_equal_one_process_and_checkpoints_go_both_ways(name, tmp_path):
     require_equal(fit(name, tmp_path / "shards", AVERAGE, rarely, whole, "--ckpt_path=last"), one)
     fit(name, tmp_path / "single", AVERAGE, rarely, half)
     require_equal(fit(name, tmp_path / "single", AVERAGE, rarely, whole, "--ckpt_path=last", *FSDP2), one)
+
+
+class Moments(Callback):
+    """Writes down how many numbers this process keeps for its optimiser."""
+
+    def on_train_end(self, trainer, pl_module):
+        optimizer = trainer.optimizers[0]
+        state = getattr(optimizer, "optim", optimizer).state  # the one inside holds the share
+        kept = sum(each.numel() for moments in state.values() for each in moments.values() if each.dim())
+        twice = sum(len(moments) for moments in optimizer.state.values()) if hasattr(optimizer, "optim") else 0
+        found = {"kept": kept, "twice": twice, "parameters": sum(each.numel() for each in pl_module.parameters())}
+        Path(trainer.default_root_dir, f"moments_{trainer.global_rank}.json").write_text(json.dumps(found))
+
+
+AT_STEP_5 = {"filename": "{step}", "every_n_train_steps": 5, "save_top_k": -1}
+"""The last of an epoch."""
+
+
+def test_each_process_keeps_half_of_the_optimiser_and_checkpoints_are_whole(tmp_path):
+    counting = f"--trainer.callbacks+={__name__}.Moments"
+    saving = json.dumps({"class_path": "ModelCheckpoint", "init_args": AT_STEP_5})
+    ddp = ("--trainer.strategy=ddp", "--trainer.devices=2", f"--trainer.callbacks+={saving}")
+    whole = fit("MDLMDiT", tmp_path / "ddp", AVERAGE, "--trainer.max_epochs=3", *ddp)
+
+    def go_on(epochs, *options):
+        return fit("MDLMDiT", tmp_path / "zero", AVERAGE, counting, f"--trainer.max_epochs={epochs}", *options)
+
+    go_on(1, *ZERO)
+    saved = [("ddp", "step=5.ckpt"), ("zero", "last.ckpt")]
+    plain, zero = (
+        torch.load(tmp_path / run / "version_0" / "checkpoints" / name, weights_only=True) for run, name in saved
+    )
+    torch.testing.assert_close(zero["state_dict"], plain["state_dict"], rtol=0, atol=1e-6)
+    moments = [each["optimizer_states"][0]["state"] for each in (zero, plain)]
+    torch.testing.assert_close(*moments, rtol=0, atol=1e-6)
+    shares = [json.loads(path.read_text()) for path in (tmp_path / "zero" / "version_0").glob("moments_*.json")]
+    assert all(0.4 < share["kept"] / (2 * share["parameters"]) < 0.6 for share in shares)
+    assert sum(share["kept"] for share in shares) == 2 * shares[0]["parameters"]
+
+    go_on(2, "--ckpt_path=last")  # one process, which has nobody to share with
+    require_equal(go_on(3, "--ckpt_path=last", *ZERO), whole)
+    shares = [json.loads(path.read_text()) for path in (tmp_path / "zero" / "version_0").glob("moments_*.json")]
+    assert sum(share["kept"] for share in shares) == 2 * shares[0]["parameters"]
+    assert not any(share["twice"] for share in shares)
+
+
+@pytest.mark.parametrize("name", ["MDLMDiT", "CPO"])
+def test_only_ddp_has_an_optimiser_to_shard(name, tmp_path):
+    module, _ = make(name, shard_optimizer=True)
+    module.trainer = make_trainer(tmp_path, ema=False)
+    assert type(module.adamw(module)) is torch.optim.AdamW
+    module.trainer.strategy.world_size = 2
+    with pytest.raises(ValueError, match=r"trainer\.strategy=ddp"):
+        module.adamw(module)
 
 
 @pytest.mark.parametrize("name", SHARDED)

@@ -1,6 +1,6 @@
 import torch
 
-from lit_models.core.seeding import generator, mix
+from lit_models.core.seeding import generator, mix, seed_globally
 
 
 def test_streams_depend_on_every_key_and_on_nothing_else():
@@ -14,3 +14,10 @@ def test_streams_depend_on_every_key_and_on_nothing_else():
 
 def test_mix_fits_a_torch_seed():
     assert all(0 <= mix(seed, 7) < 2**63 for seed in range(1000))
+
+
+def test_the_global_generator_is_seeded_as_torch_would():
+    torch.manual_seed(mix(3, 0, 5))
+    expected = torch.rand(3)
+    seed_globally(torch.device("cpu"), 3, 0, 5)
+    assert torch.equal(torch.rand(3), expected)

@@ -1,5 +1,8 @@
 """Rollouts of any environment: costs found, episodes cut and counted, and every environment resumable."""
 
+import multiprocessing
+import signal
+
 import gymnasium
 import numpy as np
 import pytest
@@ -144,6 +147,28 @@ def test_processes_play_the_same_episodes():
     finally:
         for source in sources:
             source.close()
+
+
+def test_processes_end_on_sigterm_whatever_their_parent_does():
+    kept = signal.signal(signal.SIGTERM, lambda *_: None)  # as a trainer that saves before it stops
+    try:
+        source = walk(processes=True)
+        for process in source.env.processes:
+            process.terminate()
+            process.join(20)
+        assert [process.exitcode for process in source.env.processes] == [-signal.SIGTERM] * 3
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+        source.env.close(terminate=True)
+
+
+def test_no_process_outlives_its_stage():
+    data = Rollouts(env="Pendulum-v1", costs=[], val=2, eval_envs=2, max_episode_steps=5, num_workers=1)
+    module = CPO(observation_size=3, action_size=1, cost_names=[], hidden_size=4)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    trainer.validate(module, data)
+    assert data._evaluators is None
+    assert not multiprocessing.active_children()
 
 
 def test_a_rollout_is_what_the_environment_said():

@@ -61,6 +61,7 @@ def test_export_of_a_run(run, capsys):
     assert content["data"]["options"]["rows"] == 8
     assert content["data"]["sha256"] == "of 8 rows"
     assert content["data"]["features"] == ["tempo", "up", "down"]
+    assert content["frame"] == {"length": 0.5, "unit": "beats"}
     assert content["thresholds"] == {"second": 0.5}
     assert content["checkpoint"]["file"] == "best.ckpt"
     assert content["checkpoint"]["global_step"] == 2
@@ -83,6 +84,18 @@ def test_last_and_a_file_are_found_too(run):
     assert sidecar()["checkpoint"]["file"] == "last.ckpt"
     assert main([*RTNEURAL, "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]) == 0
     assert sidecar()["checkpoint"]["file"] == "best.ckpt"
+
+
+def test_what_the_best_has_reached_is_not_told_of_the_last(run):
+    (run / "results.json").write_text('{"mae": {"value": 0.1}}')
+    found = {}
+    for which in ("best", "last"):
+        assert main([*RTNEURAL, "-c", "stream.yaml", "--ckpt_path", which]) == 0
+        found[which] = sidecar()["metrics"]
+    assert found == {"best": {"mae": {"value": 0.1}}, "last": {}}
+    (run / "checkpoints" / "best.ckpt").unlink()  # no validation: the last one was tested
+    assert main([*RTNEURAL, "-c", "stream.yaml", "--ckpt_path", "last"]) == 0
+    assert sidecar()["metrics"] == found["best"]
 
 
 def test_runs_are_found_where_the_config_puts_them(run):

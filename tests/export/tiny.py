@@ -56,4 +56,5 @@ class StreamData(BaseDataModule):
         return DataLoader(torch.ones(self.hparams["rows"], 5, 3), batch_size=4)
 
     def describe(self):
-        return {"features": ["tempo", "up", "down"], "sha256": f"of {self.hparams['rows']} rows"}
+        frame = {"length": 0.5, "unit": "beats"}
+        return {"frame": frame, "features": ["tempo", "up", "down"], "sha256": f"of {self.hparams['rows']} rows"}

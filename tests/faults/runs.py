@@ -232,7 +232,7 @@ def draw_kill(whole: Whole, left: float, draw: random.Random) -> tuple[dict, flo
     return {}, draw.uniform(0.0, whole.seconds * left)
 
 
-def survive(name: str, folder: Path, launcher: Launcher, whole: Whole, kills: int, seed: int) -> tuple[int, int]:
+def survive(name: str, folder: Path, launcher: Launcher, whole: Whole, kills: int, seed: str) -> tuple[int, int]:
     """Kill runs at random moments until there were enough kills; each run must end as the uninterrupted one.
 
     Returns:

@@ -8,6 +8,7 @@ from datamodules.core import DataError
 from datamodules.music import parse as parse_module
 from datamodules.music.parse import load_songs, parse
 from datamodules.music.readers import Source, read
+from datamodules.music.readers.midi import Midi
 from datamodules.music.song import Song, sorted_notes
 
 from .files import SCALE, write_groove, write_midi
@@ -42,6 +43,11 @@ READER = """
                 case "nothing":
                     return []
             return [Song(name=source.name, **sorted_notes([0], [1], [os.getpid() % 128], [1], [0]))]
+
+    @dataclass(frozen=True)
+    class Heavy(Trying):
+        def prepare(self, sources):
+            time.sleep(1.5)
 """
 
 
@@ -77,6 +83,12 @@ def test_files_that_break_crash_or_hang_are_left_out_and_the_others_read(trying)
         ("refuse", "refuse: no notes."),
         ("crash 3", "crashed the process that read it (exit code -11)"),
     ]
+
+
+def test_what_a_reader_imports_first_takes_no_time_of_a_source(trying):
+    found = parse(sys.modules["trying_reader"].Heavy(), sources("good 1", "hang"), 1, time_limit=1.0, progress=False)
+    assert [song.name for song in found.songs] == ["good 1"]
+    assert [broken.reason for broken in found.broken] == ["took longer than 1 s"]
 
 
 def test_sources_are_read_elsewhere_by_as_many_processes_as_asked(trying):
@@ -189,6 +201,14 @@ def test_options_reach_the_reader_and_the_key(tmp_path, count):
     assert rates == [4.0, 2.0]
     assert len(count) == 2
     assert read(tmp_path, "rolls", rate=2.0)[0].fingerprint()["options"] == {"rate": 2.0}
+
+
+def test_a_reader_of_another_version_reads_anew(tmp_path, count, monkeypatch):
+    write_midi(tmp_path / "a.mid", {"piano": SCALE})
+    for version in (1, 1, 2):
+        monkeypatch.setattr(Midi, "version", version)
+        load_songs(tmp_path, cache_dir=str(tmp_path / "cache"), progress=False, workers=1)
+    assert len(count) == 2
 
 
 def test_reading_in_this_process_gives_the_same_song(tmp_path):

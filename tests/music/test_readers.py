@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -297,6 +299,9 @@ def test_pmemo_scales_from_the_unit_interval(tmp_path):
     tone(tmp_path / "chorus/7.wav")
     (tmp_path / "static_annotations.csv").write_text("musicId,Arousal(mean),Valence(mean)\n7,0.8,0.25\n")
     assert songs(tmp_path)[0].emotion.tolist() == [[0, -0.5, 0.6]]
+    (tmp_path / "static_annotations.csv").write_text("musicId,Arousal(mean),Valence(mean)\n7,high,0.25\n")
+    with pytest.raises(DataError, match=r"static_annotations\.csv, line 2: rating 'high': .* numbers in \[0, 1\]"):
+        songs(tmp_path)
     rows = "musicId,frameTime,Arousal(mean),Valence(mean)\n7,15.0,0.5,1\n7,15.5,0,0.5\n"
     (tmp_path / "dynamic_annotations.csv").write_text(rows)
     assert songs(tmp_path)[0].emotion.tolist() == [[15, 1, 0], [15.5, 0, -1]]
@@ -325,6 +330,41 @@ def test_audio_that_is_no_good_is_named(tmp_path, content, message):
     (tmp_path / "static_annotations.csv").write_text("musicId,Arousal(mean),Valence(mean)\n1,0,0\n")
     with pytest.raises(DataError, match=rf"1\.wav: .*{message}"):
         songs(tmp_path)
+
+
+def test_a_process_that_reads_recordings_imports_no_lightning():
+    code = "import sys, datamodules.music.parse, datamodules.motion.audio; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def pmemo_of(folder, ending):
+    (folder / "static_annotations.csv").write_text("musicId,Arousal(mean),Valence(mean)\n1,0,0\n")
+    return folder / f"1{ending}"
+
+
+def test_what_is_no_wav_needs_the_extra_audio_and_a_wav_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "find_spec", lambda library: None)
+    pmemo_of(tmp_path, ".mp3").write_bytes(b"")
+    with pytest.raises(
+        ModuleNotFoundError, match=r"librosa is not installed\. Remedy: pip install 'litmotif\[audio\]'"
+    ):
+        readers.read(tmp_path)
+    (tmp_path / "1.mp3").unlink()
+    tone(tmp_path / "1.wav")
+    assert len(songs(tmp_path)) == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside librosa
+def test_flac_by_librosa_is_heard_as_the_same_wav(tmp_path):
+    pytest.importorskip("librosa")
+    soundfile = pytest.importorskip("soundfile")
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "flac").mkdir()
+    tone(pmemo_of(tmp_path / "wav", ".wav"), 44100)
+    rate, samples = wavfile.read(tmp_path / "wav/1.wav")
+    soundfile.write(pmemo_of(tmp_path / "flac", ".flac"), samples, rate)
+    (heard,), (same,) = songs(tmp_path / "wav"), songs(tmp_path / "flac")
+    np.testing.assert_allclose(same.audio, heard.audio, atol=1e-4)
 
 
 # ---------------------------------------------------------------------- folders

@@ -2,6 +2,7 @@
 
 import sys
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from datamodules.music.render import (
     write_midi,
     write_wav,
 )
-from datamodules.music.song import DRUMS, Song, sorted_notes
+from datamodules.music.song import DRUMS, Meter, Song, sorted_notes
 from datamodules.music.tasks import make_task
 
 RATE = 8000
@@ -113,6 +114,14 @@ def test_every_note_is_drawn_where_it_stands():
     assert first.get_xlim() == (0, 3)
     boxes = [path.get_extents() for path in first.collections[0].get_paths()]
     assert [(box.x0, box.x1, (box.y0 + box.y1) / 2) for box in boxes] == [(0, 1, 60), (1, 2, 64), (2, 3, 67)]
+
+
+def test_a_line_a_bar_also_after_a_pickup():
+    song = replace(tune((60,) * 12), meters=(Meter(0.0, 1, 4), Meter(1.0, 3, 4)))
+    (panel,) = draw_roll([song], until=12.0).axes
+    assert panel.get_xticks().tolist() == [0, 1, 4, 7, 10]
+    (panel,) = draw_roll([song], until=120.0).axes
+    assert len(panel.get_xticks()) <= 21
 
 
 # ---------------------------------------------------------------------- going on with a song

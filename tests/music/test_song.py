@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_the_clock_is_the_integral_of_the_pace_and_has_an_inverse():
     integral -= np.interp(0, grid, integral)
     np.testing.assert_allclose(played.seconds(beats), np.interp(beats, grid, integral), atol=1e-3)
     np.testing.assert_allclose(played.beats(played.seconds(beats)), beats, atol=1e-12)
+
+
+def test_bars_follow_the_meters_and_a_pickup_is_none():
+    def starts(meters, count=5):
+        found = song(meters=tuple(Meter(*meter) for meter in meters))
+        return list(itertools.islice(found.bars(), count)), [found.after(k) for k in range(3)]
+
+    assert starts([(0, 3, 4)]) == ([0, 3, 6, 9, 12], [0, 3, 6])
+    assert starts([(0, 1, 4), (1, 2, 2)]) == ([0, 1, 5, 9, 13], [1, 5, 9])
+    assert starts([(0, 4, 4), (8, 6, 8)]) == ([0, 4, 8, 11, 14], [0, 4, 8])
+    assert starts([(0, 4, 4), (6, 4, 4)]) == ([0, 4, 6, 10, 14], [0, 4, 6])  # a bar that is cut off
 
 
 def test_sorting_keeps_each_note_together():

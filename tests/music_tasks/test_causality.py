@@ -16,9 +16,11 @@ OPTIONS = [
     ("melody", {"size": "full", "lookahead": 3}, 0.125),
     ("harmony", {"lookahead": 0, "previous_chord": True}, 0),
     ("harmony", {"lookahead": 3, "size": "full"}, 0),
+    ("harmony", {"lookahead": 3, "size": "newest"}, 0),
     ("harmony", {"lookahead": 2, "rate": 2, "notes": "all"}, 0),
     ("groove", {"lookahead": 0, "beats_only": False}, 0.125),
     ("groove", {"lookahead": 5, "beats_only": False, "size": "full"}, 0.125),
+    ("groove", {"lookahead": 5, "beats_only": False, "size": "newest"}, 0.125),
     ("emotion", {}, 0),
     ("emotion", {"rate": 2}, 0),
 ]

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from datamodules.core import DataError
 from datamodules.music.augment import scale_tempo
 from datamodules.music.datamodule import digest
 from datamodules.music.procedural import grooves, phrases
-from datamodules.music.splits import balanced, split_songs
+from datamodules.music.splits import balanced, split_songs, spread
+
+from ..music.files import write_groove
 
 SMALL = {"songs": 12, "split": [0.5, 0.25, 0.25], "batch_size": 4}
 
@@ -113,6 +117,15 @@ def test_folds_part_the_songs_and_keep_groups_together():
     assert abs(len(shares["a"]) - 28) <= 3
 
 
+def test_no_split_with_a_share_stays_empty_where_there_are_enough_groups():
+    for groups in (["a"] * 3 + ["b"] * 3 + ["c"] * 3 + ["d"] * 3, list("abcdef"), ["a"] * 20 + ["b", "c"]):
+        parts = balanced(groups, {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
+        assert all(parts.values())
+        assert len(parts["train"]) == max(len(part) for part in parts.values())
+    assert balanced(["a"], {"train": 0.8, "val": 0.1, "test": 0.1}, 0) == {"train": [0], "val": [], "test": []}
+    assert balanced(list("abc"), {"train": 1.0, "val": 0.0, "test": 0.0}, 0)["train"] == [0, 1, 2]
+
+
 def test_an_official_split_holds_unless_there_are_folds():
     songs = phrases(9, 0)
     for number, song in enumerate(songs):
@@ -145,7 +158,8 @@ def test_what_an_exported_model_must_know():
     data = make("dynamics", task_options={"lookahead": 2})
     told = data.describe()
     assert told["features"] == data.features
-    assert told["latency"] == 2
+    assert told["frame"] == {"length": 1, "unit": "notes", "latency": 2, "latency_unit": "beats"}
+    assert "articulation is the note's length as a share" in told["meaning"]
     assert told["synthetic"]
     assert told["songs"] == {"train": 6, "val": 3, "test": 3}
     assert told["data"] == make("dynamics", frames=7).describe()["data"] == digest(data.library)
@@ -153,9 +167,42 @@ def test_what_an_exported_model_must_know():
     assert digest([scale_tempo(song, 1.01) for song in data.library]) != told["data"]
 
 
+def test_a_frame_is_as_long_as_it_is():
+    frame = make("groove", task_options={"lookahead": 3}).frame
+    assert frame == {"length": 0.25, "unit": "beats", "latency": 3, "latency_unit": "frames"}
+    assert [make("emotion", task_options=options).frame["unit"] for options in ({}, {"audio": True})] == [
+        "beats",
+        "seconds",
+    ]
+    assert make("emotion", task_options={"audio": True}).frame["length"] == 0.5
+
+
 def test_songs_are_spread_over_the_set():
     assert len(make(songs=5).library) == 5
     assert len(make(songs=None).library) == 120
+
+
+def test_few_songs_keep_their_order_and_some_of_each_official_split():
+    songs = phrases(40, 0)
+    assert spread(songs, 40) == songs
+    assert spread(songs, 4) == [songs[k] for k in (0, 10, 20, 30)]
+    for number, song in enumerate(songs):
+        object.__setattr__(song, "split", "train" if number < 36 else "val" if number < 38 else "test")
+    for limit in range(3, 40):
+        chosen = [songs.index(song) for song in spread(songs, limit)]
+        assert chosen == sorted(set(chosen))
+        assert len(chosen) == limit
+        assert {songs[k].split for k in chosen} == {"train", "val", "test"}
+    assert Counter(song.split for song in spread(songs, 20)) == {"train": 18, "val": 1, "test": 1}
+
+
+def test_songs_that_are_left_out_are_counted_with_what_they_lack(tmp_path, caplog):
+    rows = [(f"a{k}", ("train", "validation", "test")[k % 3]) for k in range(6)]
+    table = write_groove(tmp_path, rows) / "info.csv"
+    table.write_text(table.read_text().replace("/a5,rock/half,105,beat", "/a5,rock/half,105,fill"))
+    with caplog.at_level("INFO"):
+        assert len(make(root=str(tmp_path), songs=3).library) == 3
+    assert "groove: 3 of 5 songs; 1 without a beat in 4/4" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -180,9 +227,20 @@ def test_bad_settings_say_what_to_write(changes, message):
         make(**changes).split("train")
 
 
-def test_an_empty_split_names_the_numbers():
-    with pytest.raises(DataError, match=r"val.*'train': 6, 'val': 0, 'test': 6"):
+def test_an_empty_split_names_the_numbers_and_what_decides():
+    with pytest.raises(DataError, match=r"groove, made songs: no song for val \(train 6, val 0, test 6\).*data\.split"):
         make(split=[0.5, 0.0, 0.5]).val_dataloader()
+
+
+@pytest.mark.parametrize(("stage", "needs"), [("fit", "val"), ("validate", "val"), ("test", ""), ("predict", "")])
+def test_a_split_that_a_stage_needs_is_looked_at_before_it_begins(stage, needs, tmp_path):
+    data = make(root=str(write_groove(tmp_path, [("a", "train"), ("b", "test"), ("c", "test")])))
+    data.prepare_data()
+    if needs:
+        with pytest.raises(DataError, match=rf"{tmp_path.name}: no song for {needs} .*official split holds"):
+            data.setup(stage)
+    else:
+        data.setup(stage)
 
 
 def test_songs_without_labels_name_the_root_and_sets_that_have_them(tmp_path):

@@ -55,6 +55,17 @@ def test_frames_have_the_promised_shape_and_one_name_a_column(name, size):
         assert (task.input_size, task.output_size) == (sizes | {"groove": (64, 32), "emotion": (128, 64)})[name]
 
 
+@pytest.mark.parametrize(("name", "newest"), [("harmony", "half_in_3|half_in_3.5"), ("groove", "hit_in_3")])
+def test_the_newest_columns_are_the_last_of_the_full_ones(name, newest):
+    options = {"lookahead": 3} | ({"beats_only": False} if name == "groove" else {})
+    full, small, task = (make_task(name, options | {"size": size}) for size in ("full", "small", "newest"))
+    shared = [feature for feature in small.features if not feature.startswith("reserved")]
+    added = [feature for feature in full.features if feature.split(":")[0] in newest.split("|")]
+    assert task.features == shared + added
+    known = [full.features.index(feature) for feature in task.features]
+    np.testing.assert_array_equal(task.frames(WHOLE).inputs, full.frames(WHOLE).inputs[:, known])
+
+
 @pytest.mark.parametrize("whole", SONGS)
 @pytest.mark.parametrize(("keys", "low"), [(88, 21), (128, 0)])
 def test_polyphony_is_the_keys_now_and_next(whole, keys, low):

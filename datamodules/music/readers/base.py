@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from importlib.metadata import version as installed
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,8 +31,15 @@ class Source:
 
     def fingerprint(self) -> list[Any]:
         """Changes with the files or the facts."""
-        stats = [path.stat() if path.exists() else None for path in self.files]
-        return [self.name, [[stat.st_size, stat.st_mtime_ns] if stat else None for stat in stats], self.facts]
+        return [self.name, [_stamp(path) for path in self.files], self.facts]
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Reader(ABC):
     version: ClassVar[int] = 1
     """Counts up when the same files are read differently."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Libraries of the extra ``music``."""
+    """Libraries of the extra ``music`` that it cannot do without."""
 
     @abstractmethod
     def find(self, root: Path) -> list[Source]:
@@ -67,6 +75,11 @@ class Reader(ABC):
             "libraries": {library: installed(library) for library in self.needs},
         }
 
+    def prepare(self, sources: Sequence[Source]) -> None:
+        """Import what reading ``sources`` takes, before the clock of the first one runs."""
+        for library in self.needs:
+            import_module(library)
+
     def require(self) -> None:
         """Check that the libraries are there, before a process is started for them.
 
@@ -76,7 +89,7 @@ class Reader(ABC):
         required(*self.needs)
 
 
-def required(*libraries: str) -> None:
+def required(*libraries: str, extra: str = "music") -> None:
     """Check that ``libraries`` can be imported, without importing them.
 
     Raises:
@@ -84,7 +97,7 @@ def required(*libraries: str) -> None:
     """
     for library in libraries:
         if find_spec(library) is None:
-            raise ModuleNotFoundError(f"{library} is not installed. Remedy: pip install 'litmotif[music]'")
+            raise ModuleNotFoundError(f"{library} is not installed. Remedy: pip install 'litmotif[{extra}]'")
 
 
 def files_in(root: Path, *endings: str) -> list[Path]:

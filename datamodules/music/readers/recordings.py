@@ -3,8 +3,9 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -50,8 +51,14 @@ class _Recordings(Reader):
                 f"{root}: ratings of {len(rated)} songs, but no audio file of them, such as {next(iter(rated))}.mp3."
             )
         if any(audio[name].suffix.lower() != ".wav" for name in here):
-            required("librosa")
+            required("librosa", extra="audio")
         return [Source(relative(audio[name], root), (audio[name],), {"ratings": rated[name]}) for name in here]
+
+    def prepare(self, sources: Sequence[Source]) -> None:
+        """Import PyTorch, and librosa where something is no .wav: both take seconds."""
+        import_module("...motion.audio", __package__)
+        if any(source.path.suffix.lower() != ".wav" for source in sources):
+            import_module("librosa").load  # noqa: B018  (librosa imports itself when it is asked for something)
 
     def read(self, source: Source) -> list[Song]:
         """One recording: log-mel energies and ratings."""
@@ -147,7 +154,10 @@ def _id(row: Mapping[str, str], name: str, where: str) -> str:
 
 def _scaled(cell: str, low: float, high: float, where: str) -> float:
     """A rating from the set's range to [-1, 1]."""
-    value = float(cell)
+    try:
+        value = float(cell)
+    except ValueError as error:
+        raise DataError(f"{where}: rating {cell!r}: this set's ratings are numbers in [{low}, {high}].") from error
     if not low <= value <= high:
         raise DataError(f"{where}: rating {value}: this set's ratings lie in [{low}, {high}].")
     return round(2 * (value - low) / (high - low) - 1, 6)

@@ -24,7 +24,8 @@ class Score(Reader):
     ``labels``: title.
 
     Args:
-        unknown_chord: what a chord symbol that cannot be read is: an error, or no chord.
+        unknown_chord: what a chord symbol that cannot be read is: an error, or no chord. What music21 takes for a
+            remark (``"Fine"`` in ABC) is none.
     """
 
     name = "score"

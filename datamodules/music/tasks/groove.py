@@ -53,7 +53,8 @@ class Groove(Task):
 
     Args:
         lookahead: steps of the pattern after a row's own that it sees: of each drum how soon it is hit again.
-        size: ``small`` (64 columns) or ``full``, which adds each of the ``lookahead`` steps as nine hits.
+        size: ``small`` (64 columns); ``full``, which adds each of the ``lookahead`` steps as nine hits; or ``newest``,
+            which adds the last of them: a network with memory has seen the others.
         beats_only: leave out fills and what is not in 4/4, as the published numbers do.
     """
 
@@ -62,8 +63,8 @@ class Groove(Task):
 
     def __init__(self, lookahead: int = 1, size: str = "small", beats_only: bool = True) -> None:
         at_least("lookahead", lookahead, 0)
-        one_of("size", size, ("small", "full"))
-        self.full, self.beats_only = size == "full", beats_only
+        one_of("size", size, ("small", "full", "newest"))
+        self.beats_only = beats_only
         self.latency = self.ahead = lookahead
         blocks = [
             Block("hit", DRUM_CLASSES),
@@ -74,8 +75,10 @@ class Groove(Task):
             Block("fill"),
             Block("style", (*STYLES, "other")),
         ]
-        ahead = [Block(f"hit_in_{k}", DRUM_CLASSES) for k in range(1, lookahead + 1)] if self.full else []
-        self.inputs = Layout([*blocks, *ahead], None if self.full else 64)
+        first = {"small": lookahead + 1, "full": 1, "newest": max(lookahead, 1)}[size]
+        self.seen = {f"hit_in_{k}": k for k in range(first, lookahead + 1)}
+        ahead = [Block(name, DRUM_CLASSES) for name in self.seen]
+        self.inputs = Layout([*blocks, *ahead], 64 if size == "small" else None)
         self.targets = Layout([Block("offset", DRUM_CLASSES), Block("velocity", DRUM_CLASSES), Block("swing")], 32)
 
     def missing(self, song: Song) -> str | None:
@@ -106,8 +109,7 @@ class Groove(Task):
             "fill": np.full(rows, float(song.labels.get("beat_type", "beat") == "fill")),
             "style": np.broadcast_to(one_hot(np.array([number]), len(STYLES) + 1), (rows, len(STYLES) + 1)),
         }
-        if self.full:
-            values |= {f"hit_in_{k}": shifted(hit, k) for k in range(1, self.ahead + 1)}
+        values |= {name: shifted(hit, k) for name, k in self.seen.items()}
         swing, swung = _swing(hit, offset, np.cumsum(position < 1e-3))
         targets = {"offset": offset, "velocity": velocity, "swing": swing}
         known = {"offset": hit, "velocity": hit, "swing": swung}

@@ -31,7 +31,8 @@ class Harmony(Task):
         key: where the key comes from: ``estimated`` from what was heard, or ``given`` as the song says it.
         notes: harmonise the ``melody``, or recognise the chords that ``all`` notes form.
         lookahead: beats of the melody after a row's own that it sees.
-        size: ``small`` (128 columns) or ``full``, which adds each half of the ``lookahead`` beats by itself.
+        size: ``small`` (128 columns); ``full``, which adds each half of the ``lookahead`` beats by itself; or
+            ``newest``, which adds both halves of the last of them: a network with memory has seen the others.
         rate: rows a beat.
     """
 
@@ -50,12 +51,12 @@ class Harmony(Task):
         one_of("vocabulary", vocabulary, tuple(VOCABULARIES))
         one_of("key", key, ("estimated", "given"))
         one_of("notes", notes, ("melody", "all"))
-        one_of("size", size, ("small", "full"))
+        one_of("size", size, ("small", "full", "newest"))
         one_of("rate", rate, (1, 2, 4))
         at_least("lookahead", lookahead, 0)
         self.vocabulary: Vocabulary = vocabulary
         self.previous_chord, self.key_given, self.only_melody = previous_chord, key == "given", notes == "melody"
-        self.full, self.rate = size == "full", rate
+        self.rate = rate
         self.steps, self.ahead = rate, lookahead * rate
         self.latency = self.ahead
         before = [Block("previous", TRIADS[:24], "rotate"), Block("previous:N")]
@@ -66,8 +67,9 @@ class Harmony(Task):
             Block("rest"),
             Block("beats_to_bar"),
         ]
-        self.halves = [f"half_in_{k / 2:g}" for k in range(2 * lookahead + 2)] if self.full else []
-        self.inputs = Layout([*blocks, *map(chroma, self.halves)], None if self.full else 128)
+        first = {"small": 2 * lookahead + 2, "full": 0, "newest": 2 * lookahead}[size]
+        self.halves = {f"half_in_{k / 2:g}": k for k in range(first, 2 * lookahead + 2)}
+        self.inputs = Layout([*blocks, *map(chroma, self.halves)], 128 if size == "small" else None)
         names = VOCABULARIES[vocabulary]
         roots = [Block(f"class{k}", names[k : k + 12], "rotate") for k in (0, 12)]
         sevenths = [Block(f"class{k}", names[k : k + 12], "rotate") for k in range(25, len(names) - 1, 12)]
@@ -122,9 +124,9 @@ class Harmony(Task):
             values["key"] = np.tile(one_hot(np.array([_key_class(song)]), 24), (rows, 1))
         else:
             values["key"] = key_posterior(heard)
-        if self.full:
+        if self.halves:
             half = coverage(onset * 2 * self.rate, end * 2 * self.rate, pitch, (2 * rows, 12))
-            values |= {name: shifted(half, k)[::2] for k, name in enumerate(self.halves)}
+            values |= {name: shifted(half, k)[::2] for name, k in self.halves.items()}
         return values
 
     def _window(self, now: Array, first: int, last: int) -> Array:

@@ -70,7 +70,8 @@ def _carry_out(options: Any) -> int:
         home, report = Path(options.out), {"members": [str(run) for run in options.runs], "of": of}
         write_atomically(home / "results.json", as_json(report | {"results": found}))
         if options.export:
-            _export(together, home, report)
+            told = {"class": type(data).__name__, **(data.describe() if hasattr(data, "describe") else {})}
+            _export(together, home, {"frame": told.pop("frame", None), **report, "metrics": found, "data": told})
     return 0
 
 

@@ -65,11 +65,13 @@ def _export(file: Path, options: "Namespace") -> None:
     from ...export.rtneural import export
 
     kept = checkpoint.read(file)
+    data = data_of(kept, options.ask_data)
     about = {
+        "frame": data.pop("frame", None),
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "checkpoint": checkpoint_of(file, kept),
         "metrics": metrics_of(file),
-        "data": data_of(kept, options.ask_data),
+        "data": data,
     }
     report = export(
         checkpoint.load(file),
@@ -113,10 +115,14 @@ def checkpoint_of(file: Path, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metrics_of(file: Path) -> dict[str, Any]:
-    """Test results of the run, each with its baselines; empty where it was not tested."""
+    """Test results of the run, each with its baselines; empty where it was not tested, or where others were.
+
+    A fit tests the best weights: where there are some, the results are not those of another checkpoint.
+    """
     from .outcome import results
 
-    return dict(results(file.parent.parent))
+    best = file.with_name("best.ckpt")
+    return {} if best.is_file() and not best.samefile(file) else dict(results(file.parent.parent))
 
 
 def data_of(kept: Mapping[str, Any], ask: bool) -> dict[str, Any]:

@@ -88,9 +88,8 @@ def generate(options: Any, root: Path) -> list[Path]:
     if song is None or wanted not in names:
         raise DataError(f"--song {options.song}: the test split has {len(names)} songs: {', '.join(names[:5])}, ...")
     song = felt(song, options.valence, options.arousal)
-    bar = song.meters[0].bar
-    given = options.prompt_bars * bar
-    going_on = Continuation(data.maker, song, given, given + options.bars * bar)
+    given = song.after(options.prompt_bars)
+    going_on = Continuation(data.maker, song, given, song.after(options.prompt_bars + options.bars))
     made = module.generate(
         going_on.prompt.expand(options.number, -1, -1),
         going_on.frames,

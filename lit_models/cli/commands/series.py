@@ -39,7 +39,7 @@ SET_HERE = {
     "--ckpt_path": "name the member with --resume.",
 }
 SHOWN = 4
-"""Test metrics in the summary; ``litmotif series test`` shows all."""
+"""Test metrics in the summary, losses aside; ``litmotif series test`` shows all."""
 
 
 def command(arguments: list[str], runner: child.Runner = child.run) -> int:
@@ -189,7 +189,8 @@ def summary(members: Sequence[Member], record: Record) -> Table:
             )
             continue
         reached = outcome(run)
-        test = ", ".join(f"{name} {cell}" for name, cell, _ in _cells(reached.results)[:SHOWN])
+        told = {name: rows for name, rows in reached.results.items() if not name.startswith("loss")}
+        test = ", ".join(f"{name} {cell}" for name, cell, _ in _cells(told)[:SHOWN])
         table.add_row(
             f"{member.name}\n{reached.module}",
             _text(reached.best_epoch),
@@ -220,7 +221,7 @@ def _test(members: Sequence[Member], home: Path, runner: child.Runner) -> int:
     failed, found = [], {}
     for number, member in enumerate(members, 1):
         print(f"[{number}/{len(members)}] {member.name}", flush=True)
-        status = runner(member.request("test", "best"))
+        status = runner([*member.request("test", "best"), "--verbose", "false"])  # our table says it all
         if status in STOPPED:
             return status
         if status:

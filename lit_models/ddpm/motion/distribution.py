@@ -24,6 +24,10 @@ class Evaluator(Protocol):
     def feature_size(self) -> int:
         """Length D of the features."""
 
+    @property
+    def contacts(self) -> int:
+        """Columns of contacts that it looks at."""
+
     def motion_features(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Physical motion (B, T, F) and frames that exist (B, T) bool -> (B, D)."""
 

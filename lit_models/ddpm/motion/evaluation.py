@@ -1,11 +1,12 @@
 """Motions made from held-out captions and sounds, beside real ones, those of nearly the same caption, and noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torch import Tensor
+from torchmetrics import Metric
 
+from ..evaluated import Evaluation
 from .batch import Batch
 from .distribution import Diversity, Evaluator, FrechetDistance, MultiModality, TextRetrieval
 from .metrics import BeatConsistency, MotionMetrics
@@ -13,46 +14,15 @@ from .skeleton import MotionLayout
 
 ROWS = ("model", "ground_truth", "neighbour", "noise")
 """``neighbour``: the training motion of the most similar caption, where the data can tell it."""
+Keys = Sequence[tuple[int, ...]]
+"""What the random stream of each row is drawn from."""
+REPEATED = 32
+"""Captions for which motion is made several times."""
 GESTURING = ("shoulder", "elbow", "wrist", "arm", "hand")
 """Parts of the names of joints that follow what is heard; all joints do where none has such a name."""
 
 
-class JudgedMetrics(nn.Module):
-    """FID, diversity, multimodality, R-precision and matching score of one row.
-
-    Args:
-        size: of the evaluator's features.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.fid, self.diversity, self.multimodality = FrechetDistance(size), Diversity(), MultiModality()
-        self.retrieval = TextRetrieval()
-
-    def update(self, judge: Evaluator, motion: Tensor, batch: Batch) -> None:
-        """Add motions (B, T, F) that were made, or are, for a batch."""
-        made = judge.motion_features(motion, batch.valid)
-        self.fid.update(judge.motion_features(batch.motion, batch.valid), real=True)
-        self.fid.update(made, real=False)
-        self.diversity.update(made)
-        common = judge.common_features(motion, batch.valid, batch.captions)
-        if common is not None:
-            self.retrieval.update(*common, batch.item)
-
-    def compute(self) -> dict[str, float]:
-        """All that something was seen for."""
-        told: dict[str, float] = {}
-        for metric in self.children():
-            told |= metric.compute() if metric.update_called else {}  # type: ignore[operator]
-        return told
-
-    def reset(self) -> None:
-        """Forget everything."""
-        for metric in self.children():
-            metric.reset()  # type: ignore[operator]
-
-
-class MotionEvaluation(nn.Module):
+class MotionEvaluation(Evaluation):
     """The metrics of every row, and the losses.
 
     Args:
@@ -61,62 +31,84 @@ class MotionEvaluation(nn.Module):
     """
 
     def __init__(self, layout: MotionLayout, losses: Sequence[str]) -> None:
-        super().__init__()
         self.rows = {row: MotionMetrics(layout) for row in ROWS}
         arms = [name for name in layout.names if any(part in name.lower() for part in GESTURING)]
         self.beats = {row: BeatConsistency(layout, arms or None) for row in ROWS}
-        self.losses = {name: MeanMetric() for name in ("loss", *losses)}
-        self.judged: dict[str, JudgedMetrics] = {}
-        self.metrics: nn.ModuleList = nn.ModuleList(  # so that they follow the module to its device
-            [*self.rows.values(), *self.beats.values(), *self.losses.values()]
-        )
+        super().__init__(("loss", *losses), self.rows, self.beats)
+        self.layout = layout
+        self.judged: dict[str, dict[str, Metric]] = {}
         self._judge: list[Evaluator] = []  # in a list, so that its weights are in nobody's checkpoint
 
-    def judge_by(self, evaluator: Evaluator) -> None:
-        """From now on also measure in the features of a trained evaluator."""
+    def judge_by(self, evaluator: Evaluator | None) -> None:
+        """From now on also measure FID, diversity, multimodality and R-precision, in a trained evaluator's features."""
+        if evaluator is None:
+            return
         self._judge = [evaluator]
-        self.judged = {row: JudgedMetrics(evaluator.feature_size) for row in ROWS}
-        self.metrics = nn.ModuleList(
-            [*self.rows.values(), *self.beats.values(), *self.losses.values(), *self.judged.values()]
-        )
+        if not self.judged:
+            self.judged = {
+                "fid": {row: FrechetDistance(evaluator.feature_size) for row in ROWS},
+                "diversity": {row: Diversity() for row in ROWS},
+                "multimodality": {row: MultiModality() for row in ROWS},
+                "retrieval": {row: TextRetrieval() for row in ROWS},
+            }
+            self.measure(*self.judged.values())
 
-    def add(self, losses: Mapping[str, Tensor], total: Tensor, rows: Mapping[str, Tensor], batch: Batch) -> None:
+    def add(self, rows: Mapping[str, Tensor], batch: Batch) -> None:
         """Add motions.
 
         Args:
-            losses: by name (B,).
-            total: their weighted sum (B,).
             rows: motions (B, T, F), physical units, of some of ``ROWS``; that of ``ground_truth`` is the batch's.
             batch: what was asked for, and the truth.
         """
-        for name, loss in {"loss": total, **losses}.items():
-            self.losses[name].update(loss)
         for row, motion in {**rows, "ground_truth": batch.motion}.items():
             self.rows[row].update(motion, batch.valid, batch.motion)
             if batch.onsets is not None:
                 self.beats[row].update(motion, batch.valid, batch.onsets)
             for judge in self._judge:
-                self.judged[row].update(judge.to(motion.device), motion, batch)
+                self._judged(judge.to(motion.device), row, motion, batch)
+
+    def _judged(self, judge: Evaluator, row: str, motion: Tensor, batch: Batch) -> None:
+        motion, real = self._seen(judge, motion), self._seen(judge, batch.motion)
+        made = judge.motion_features(motion, batch.valid)
+        self.judged["fid"][row].update(judge.motion_features(real, batch.valid), real=True)
+        self.judged["fid"][row].update(made, real=False)
+        self.judged["diversity"][row].update(made)
+        common = judge.common_features(motion, batch.valid, batch.captions)
+        if common is not None:
+            self.judged["retrieval"][row].update(*common, batch.item)
+
+    def repeat(
+        self,
+        batch: Batch,
+        made: Tensor,
+        times: int,
+        make: Callable[[Batch, Keys, Sequence[int]], Tensor],
+        noise: Callable[[Keys, int], Tensor],
+    ) -> None:
+        """More motions for the first captions of a split, for multimodality.
+
+        Args:
+            batch: some of the split.
+            made: the first motion for each of its captions (B, T, F).
+            times: motions for each caption, the first one included; below 2 does nothing.
+            make: motions (R, T, F) for R rows of the batch, a random stream each.
+            noise: pure noise (R, T, F) in physical units.
+        """
+        if times < 2 or not self._judge:
+            return
+        few = (batch.item < REPEATED).nonzero()[:, 0].tolist()
+        keys = [[(4, int(batch.item[row]), again) for row in few] for again in range(times)]
+        found = [made[few], *(make(batch, of_rows, few) for of_rows in keys[1:] if few)]
+        self.add_repeats("model", torch.stack(found), batch.valid[few])
+        drawn = [noise(of_rows, made.shape[1]) for of_rows in keys]
+        self.add_repeats("noise", torch.stack(drawn), batch.valid[few])
 
     def add_repeats(self, row: str, motions: Tensor, valid: Tensor) -> None:
         """Add G motions for each of B captions, (G, B, T, F), of ``valid`` (B, T) frames, of a row."""
         for judge in self._judge:
-            features = torch.stack([judge.to(motions.device).motion_features(motion, valid) for motion in motions])
-            self.judged[row].multimodality.update(features)
+            judge = judge.to(motions.device)
+            features = torch.stack([judge.motion_features(self._seen(judge, motion), valid) for motion in motions])
+            self.judged["multimodality"][row].update(features)
 
-    def compute(self) -> dict[str, Tensor]:
-        """Losses, then all metrics as ``metric`` of the model and ``metric/row`` of the others."""
-        found: dict[str, Tensor] = {name: metric.compute() for name, metric in self.losses.items()}
-        for row in ROWS:
-            told: dict[str, float] = {}
-            for metric in (self.rows[row], self.beats[row]):  # there may be no neighbours, and no sound
-                told |= metric.compute() if metric.update_called else {}
-            if self._judge:
-                told |= self.judged[row].compute()
-            found |= {name if row == "model" else f"{name}/{row}": torch.tensor(value) for name, value in told.items()}
-        return found
-
-    def reset(self) -> None:
-        """Forget everything."""
-        for metric in self.metrics:
-            metric.reset()  # type: ignore[operator]
+    def _seen(self, judge: Evaluator, motion: Tensor) -> Tensor:
+        return motion if judge.contacts == self.layout.contacts else self.layout.without_contacts(motion)

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from ...core.checkpoint import load, plain
 from ...core.module import BaseModule
 from .batch import Batch
 from .distribution import TextRetrieval
 from .evaluators import MotionAutoencoder, TextMotionEvaluator
-from .text import FrozenTextEncoder, HashedTextEncoder
+from .text import make_text_encoder
 
 
 class MotionEvaluator(BaseModule):
@@ -48,16 +50,10 @@ class MotionEvaluator(BaseModule):
         super().__init__(**kwargs)
         size = features["size"]
         self.autoencoder = MotionAutoencoder(size, hidden_size, feature_size)
-        self.text: HashedTextEncoder | None = None
-        self.frozen: FrozenTextEncoder | None = None
+        self.text = make_text_encoder(text_encoder, text_size)
         self.common: TextMotionEvaluator | None = None
-        if text_encoder == "hashed":
-            self.text = HashedTextEncoder(text_size)
-        elif text_encoder is not None:
-            self.frozen = FrozenTextEncoder(text_encoder)
-        if text_encoder is not None:
-            width = text_size if self.frozen is None else self.frozen.size
-            self.common = TextMotionEvaluator(size, width, hidden_size, feature_size, temperature)
+        if self.text is not None:
+            self.common = TextMotionEvaluator(size, self.text.size, hidden_size, feature_size, temperature)
         self.losses = {name: MeanMetric() for name in ("autoencoder", "constant")}
         contrast = None if self.common is None else self.common.contrast
         self.retrieval = {row: TextRetrieval(shuffled=bool(row), contrast=contrast) for row in ("", "/shuffled")}
@@ -77,21 +73,20 @@ class MotionEvaluator(BaseModule):
         """Length D of the features."""
         return int(self.hparams["feature_size"])
 
+    @property
+    def contacts(self) -> int:
+        """Columns of contacts that it looks at."""
+        return int(self.hparams["features"].get("contacts", 0))
+
     def motion_features(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Physical motion (B, T, F) and frames that exist (B, T) bool to the auto-encoder's vectors (B, D)."""
         return self.autoencoder.features(motion, valid)
 
     def common_features(self, motion: Tensor, valid: Tensor, captions: Sequence[str]) -> tuple[Tensor, Tensor] | None:
         """Motions and texts in their common space, two of (B, D); None for an evaluator without text."""
-        if self.common is None:
+        if self.common is None or self.text is None:
             return None
-        return self.common.features(motion, valid), self.common.embed_text(self._embed(captions))
-
-    def _embed(self, captions: Sequence[str]) -> Tensor:
-        if self.text is not None:
-            return self.text(captions)  # type: ignore[no-any-return]
-        assert self.frozen is not None  # noqa: S101 (one of the two is there where texts are)
-        return self.frozen(captions).to(self.device)
+        return self.common.features(motion, valid), self.common.embed_text(self.text(captions).to(self.device))
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -152,3 +147,30 @@ class MotionEvaluator(BaseModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The auto-encoder's vectors (B, D) of real motions."""
         return self.motion_features(batch.motion, batch.valid)
+
+
+def load_evaluator(path: str | None, features: Any) -> MotionEvaluator | None:
+    """The trained evaluator of a run folder or checkpoint, its weights held; where there is none, that is said.
+
+    Args:
+        path: as ``load`` takes it.
+        features: what the columns mean that it is to judge; it may be one of all of them but the contacts.
+
+    Raises:
+        ValueError: another model, or one of other features.
+    """
+    if path is None:
+        rank_zero_info("model.evaluator is not set: no FID, R-precision, matching score, diversity, multimodality.")
+        return None
+    found = load(path)
+    if not isinstance(found, MotionEvaluator):
+        raise ValueError(f"model.evaluator={path}: a {type(found).__name__}. Give the run of a MotionEvaluator.")
+    theirs, ours = plain(found.hparams["features"]), plain(features)
+    bare = {name: value for name, value in ours.items() if name != "contacts"}
+    bare["size"] -= ours.get("contacts", 0)
+    if theirs not in (ours, bare):
+        raise ValueError(
+            f"model.evaluator={path} was trained on features {theirs}, and these are {ours}. Train one on these: "
+            "litmotif fit -c ddpm/motion_evaluator with the same data."
+        )
+    return found.requires_grad_(False)

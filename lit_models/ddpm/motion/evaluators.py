@@ -38,9 +38,22 @@ class Standardised(nn.Module):
                 raise ValueError(f"{name} of shape {tuple(found.shape)}: ({len(self.mean)},), and a std is positive.")
             getattr(self, name).copy_(found)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether there are statistics."""
+        return bool(self.mean.any()) or bool((self.std != 1).any())
+
     def normalise(self, motion: Tensor, valid: Tensor) -> Tensor:
         """From physical units (B, T, F), 0 where no frame exists."""
-        return torch.where(valid[..., None], (motion - self.mean) / self.std, 0.0)
+        return torch.where(valid[..., None], self.standardise(motion), 0.0)
+
+    def standardise(self, motion: Tensor) -> Tensor:
+        """From physical units (..., F), all of which exist."""
+        return (motion - self.mean) / self.std
+
+    def physical(self, motion: Tensor) -> Tensor:
+        """Back to physical units (B, T, F)."""
+        return motion * self.std + self.mean
 
 
 class MotionEncoder(nn.Module):

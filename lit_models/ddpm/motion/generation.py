@@ -2,14 +2,13 @@
 
 All of it is one idea. Some entries of a motion are given (``Given``), the sampler makes the rest. Where all columns of
 a frame are given, it can stand at noise level 0 among the noisy ones; where some are, they are mixed in. Motion here is
-in the units of the network; whoever converts it writes what was given over the result once more, for the way there and
-back rounds.
+in the units of the network, but for ``Generation.physical``.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,9 +17,14 @@ from ..diffusion import Diffusion
 from ..guidance import classifier_free
 from ..paths import uniform_path
 from ..samplers import DDIM, Denoiser, Noise, Sampler, Streams
+from .evaluators import Standardised
 
 Inpainting = Literal["clean", "replace", "repaint"]
 INPAINTINGS = ("clean", "replace", "repaint")
+
+
+Finish = Callable[[Tensor, Tensor], Tensor]
+"""(motion (B, T, F), frames that exist (B, T)) -> motion, physical units."""
 
 
 class Network(Protocol):
@@ -94,6 +98,12 @@ def given_frames(frames: Tensor, at: Sequence[int], num_frames: int) -> Given:
     return Given(values, known)
 
 
+def beginning(prefix: Tensor, rows: int, num_frames: int) -> Given:
+    """How motions begin: (N, F) for all of them, or (B, N, F)."""
+    prefix = prefix if prefix.dim() == 3 else prefix.expand(rows, *prefix.shape)
+    return given_frames(prefix, range(prefix.shape[1]), num_frames)
+
+
 def given_columns(motion: Tensor, columns: Tensor) -> Given:
     """Columns that are given, such as those of the legs while the arms are made anew.
 
@@ -145,6 +155,7 @@ class Generation:
             into x_k at each step, noised as x_k is (Lugmayr et al., arXiv:2201.09865, eq. 8).
         resamples: times U that ``repaint`` takes each step, going back between them, so that what is made agrees with
             what is given (ibid., algorithm 1); multiplies the evaluations.
+        finish: what is done to motion in physical units at the end, such as ``foot_lock.lock_feet``.
 
     Raises:
         ValueError: an unknown name, or a number out of its range.
@@ -159,6 +170,7 @@ class Generation:
     guidance_scale: float = 1.0
     inpainting: Inpainting = "clean"
     resamples: int = 1
+    finish: Finish | None = None
 
     def __post_init__(self) -> None:
         if self.inpainting not in INPAINTINGS:
@@ -167,6 +179,10 @@ class Generation:
             raise ValueError(f"guidance_scale={self.guidance_scale}: 0 (no condition), 1 (the condition) or more.")
         if self.resamples < 1 or (self.resamples > 1 and self.inpainting != "repaint"):
             raise ValueError(f"resamples={self.resamples}: at least 1, and above 1 only with inpainting='repaint'.")
+
+    def changed(self, **settings: Any) -> "Generation":
+        """The same with those settings that are not None."""
+        return replace(self, **{name: value for name, value in settings.items() if value is not None})
 
     @torch.no_grad()
     def generate(
@@ -216,6 +232,30 @@ class Generation:
             make = self._inpaint if self.inpainting != "repaint" or (free and not start) else self._repaint
             made[:, start:stop] = self._window(make, inside, sources, condition._replace(audio=heard), part)
         return made
+
+    @torch.no_grad()
+    def physical(
+        self,
+        normalizer: Standardised,
+        lengths: Sequence[int],
+        sources: Sequence[torch.Generator],
+        condition: Condition | None = None,
+        given: Given | None = None,
+        overlap: int | None = None,
+    ) -> Tensor:
+        """What ``generate`` makes, with given entries and the result (B, T, F) in the units that motion has."""
+        device, told = normalizer.mean.device, None
+        if given is not None:
+            given = Given(given.values.to(device), given.known.to(device))
+            told = Given(normalizer.standardise(given.values), given.known)
+        motion = normalizer.physical(self.generate(lengths, sources, condition, told, overlap, device))
+        count = torch.tensor(list(lengths), device=device)
+        valid = torch.arange(motion.shape[1], device=device) < count[:, None]  # (B, T)
+        if self.finish is not None:
+            motion = self.finish(motion, valid)
+        if given is not None:
+            motion = torch.where(given.known, given.values, motion)  # the way there and back rounds
+        return motion.masked_fill(~valid[..., None], 0)
 
     def _check(
         self,

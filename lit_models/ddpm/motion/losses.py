@@ -1,10 +1,11 @@
 """What a predicted motion costs: errors of x_0-hat in physical units, whatever the network predicts.
 
 Differences of predicted noise say nothing about motion; those of x_0-hat do. At high noise x_0-hat is a blur that no
-weight should pull at, so the terms in metres are multiplied by alpha_bar of the level. Time is counted in frames.
+weight should pull at, so the terms in metres are multiplied by alpha_bar of the level, and left out where that is next
+to nothing: forward kinematics costs half as much as the network. Time is counted in frames.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -26,6 +27,8 @@ TERMS = (
 )
 """All losses by name."""
 
+FAINT = 0.05
+"""Share of signal below which terms in metres are not computed, where they are weighted by it."""
 GEOMETRIC = 0.01
 """Weight of the term that holds the body together."""
 
@@ -109,22 +112,32 @@ class MotionLosses(nn.Module):
             error = ((prediction - truth) / std)[..., columns[name]].square().mean(dim=-1)  # (B, T)
             found[name] = _mean(error, valid, weight)
         physical = [name for name in self.weights if name not in columns]
-        if physical:
-            if alpha_bar is not None:
-                alpha_bar = alpha_bar.to(wide).expand(valid.shape) if self.noise_weighting == "alpha_bar" else None
-            guess = self.layout.positions(prediction) / self.unit  # (B, T, J, 3)
-            with torch.no_grad():
-                real = self.layout.positions(truth) / self.unit
-            terms: dict[str, Callable[..., Tensor]] = {
-                "velocity": self._velocity,
-                "acceleration": self._acceleration,
-                "bone_length": self._bone_length,
-                "bone_direction": self._bone_direction,
-                "forward_kinematics": self._place,
-                "foot_contact": self._foot_contact,
-            }
-            found |= {name: terms[name](guess, real, valid, alpha_bar) for name in physical}
+        if physical and (alpha_bar is None or self.noise_weighting == "uniform"):
+            found |= self._physical(physical, prediction, truth, valid, None)
+        elif physical and alpha_bar is not None:
+            alpha_bar = alpha_bar.to(wide).expand(valid.shape)
+            clear = (torch.where(valid, alpha_bar, 0.0).amax(dim=1) >= FAINT).nonzero()[:, 0]
+            some = self._physical(physical, *(part[clear] for part in (prediction, truth, valid, alpha_bar)))
+            none = prediction.new_zeros(len(prediction))
+            found |= {name: none.index_put((clear,), term) for name, term in some.items()}
         return found
+
+    def _physical(
+        self, names: Sequence[str], prediction: Tensor, truth: Tensor, valid: Tensor, signal: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Terms in metres (B,), each frame weighted by its signal (B, T)."""
+        guess = self.layout.positions(prediction) / self.unit  # (B, T, J, 3)
+        with torch.no_grad():
+            real = self.layout.positions(truth) / self.unit
+        terms: dict[str, Callable[..., Tensor]] = {
+            "velocity": self._velocity,
+            "acceleration": self._acceleration,
+            "bone_length": self._bone_length,
+            "bone_direction": self._bone_direction,
+            "forward_kinematics": self._place,
+            "foot_contact": self._foot_contact,
+        }
+        return {name: terms[name](guess, real, valid, signal) for name in names}
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum (B,) of what ``forward`` gives."""

@@ -1,46 +1,35 @@
 """MotionDDPM as a LightningModule: human motion from text or sound."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.nn.functional import pad
 
-from ...core.checkpoint import load, plain
-from ...core.module import BaseModule
 from ...core.seeding import generator
-from ..diffusion import BetaSchedule, Diffusion, LossWeighting, PredictionType, make_diffusion
+from ..diffusion import BetaSchedule, LossWeighting, PredictionType, make_diffusion
+from ..evaluated import EvaluatedModule
 from ..planner import SamplerName, make_sampler
 from .batch import Batch
-from .evaluation import MotionEvaluation
-from .evaluator import MotionEvaluator
+from .evaluation import Keys, MotionEvaluation
+from .evaluator import load_evaluator
 from .evaluators import Standardised
-from .generation import Condition, Generation, Given, Inpainting, given_frames
+from .foot_lock import lock_feet
+from .generation import Condition, Generation, Given, Inpainting, beginning
 from .losses import MotionLosses, NoiseWeighting
 from .network import MotionTransformer
+from .objective import Draw, MotionObjective, scaled
 from .skeleton import MotionLayout
-from .text import FrozenTextEncoder, HashedTextEncoder
+from .text import make_text_encoder
+
+NETWORK = ("max_frames", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "dropout", "frames_per_token")
+OBJECTIVE = ("loss_weighting", "snr_gamma", "condition_dropout", "clean_share")
+"""Hyper-parameters that are handed on as they are."""
 
 
-def scaled(diffusion: Diffusion, signal_scale: float) -> Diffusion:
-    """The same process with signal over noise, the root of its SNR, multiplied at each level.
-
-    Raises:
-        ValueError: a scale that is not positive.
-    """
-    if not signal_scale > 0:
-        raise ValueError(f"signal_scale={signal_scale}: above 0, and below 1 for more noise.")
-    kept = diffusion.alpha_bar
-    return replace(diffusion, alpha_bar=kept / (kept + (1 - kept) / signal_scale**2))
-
-
-REPEATED = 32
-"""Captions for which motion is made several times."""
-
-
-class MotionDDPM(BaseModule):
+class MotionDDPM(EvaluatedModule):
     """Diffusion of human motion (Tevet et al., arXiv:2209.14916; Zhang et al., arXiv:2208.15001).
 
     Args:
@@ -74,6 +63,7 @@ class MotionDDPM(BaseModule):
         sampling_steps: model evaluations a motion; None takes K.
         guidance_scale: of the text and the sound; 1 takes them as they are.
         inpainting: what happens to given entries, see ``Generation``.
+        foot_lock: hold feet where the model says that they stand, see ``foot_lock``; for features with contacts.
         evaluator: run folder or checkpoint of a ``MotionEvaluator`` of the same features, in which FID, R-precision,
             matching score, diversity and multimodality are measured; None leaves them out. Its weights stay there.
         repeats: motions made for each of the first 32 captions of a split, for multimodality; below 2 leaves it out.
@@ -88,6 +78,8 @@ class MotionDDPM(BaseModule):
         }
     )
     entries: ClassVar[tuple[str, ...]] = ("forward",)
+    evaluation: MotionEvaluation
+    normalizer: Standardised
 
     def __init__(
         self,
@@ -118,202 +110,92 @@ class MotionDDPM(BaseModule):
         sampling_steps: int | None = None,
         guidance_scale: float = 2.5,
         inpainting: Inpainting = "clean",
+        foot_lock: bool = True,
         evaluator: str | None = None,
         repeats: int = 4,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, share in (("condition_dropout", condition_dropout), ("clean_share", clean_share)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name}={share}: a share of the motions, 0 to 1.")
+        h, size = self.hparams, features["size"]
         self.layout = MotionLayout(skeleton, features)
-        self.normalizer = Standardised(features["size"])
-        self.text: HashedTextEncoder | None = None
-        self.frozen: FrozenTextEncoder | None = None
-        if text_encoder == "hashed":
-            self.text = HashedTextEncoder(text_size)
-        elif text_encoder is not None:
-            self.frozen = FrozenTextEncoder(text_encoder)
-        width = 0 if text_encoder is None else text_size if self.frozen is None else self.frozen.size
-        self.network = MotionTransformer(
-            features["size"],
-            num_train_timesteps,
-            max_frames,
-            width,
-            audio_size,
-            hidden_size,
-            num_layers,
-            num_heads,
-            mlp_ratio,
-            dropout,
-            frames_per_token,
-        )
-        self.diffusion = scaled(make_diffusion(num_train_timesteps, beta_schedule, prediction_type), signal_scale)
+        self.normalizer = Standardised(size)
+        self.text = make_text_encoder(text_encoder, text_size)
+        widths: dict[str, Any] = {"text_size": 0 if self.text is None else self.text.size, "audio_size": audio_size}
+        self.network = MotionTransformer(size, num_train_timesteps, **widths, **{name: h[name] for name in NETWORK})
         self.losses = MotionLosses(loss_weights, self.layout, noise_weighting=noise_weighting)
-        self.generation = Generation(
-            self.network,
-            self.diffusion,
-            features["size"],
-            max_frames,
-            make_sampler(sampler, sampler_options),
-            sampling_steps,
-            guidance_scale,
-            inpainting,
-        )
+        diffusion = scaled(make_diffusion(num_train_timesteps, beta_schedule, prediction_type), signal_scale)
+        named = {name: h[name] for name in OBJECTIVE}
+        self.objective = MotionObjective(max_frames, self.losses, self.normalizer, diffusion, **named)
+        settings = (make_sampler(sampler, sampler_options), sampling_steps, guidance_scale, inpainting)
+        finish = partial(lock_feet, self.layout) if foot_lock and self.layout.contacts else None
+        self.generation = Generation(self.network, diffusion, size, max_frames, *settings, finish=finish)
         self.evaluation = MotionEvaluation(self.layout, sorted(self.losses.weights))
 
     def setup(self, stage: str) -> None:
-        """Take the statistics of the data; a checkpoint brings its own afterwards."""
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if hasattr(data, "statistics"):
-            self.normalizer.fit(**data.statistics)
-        if stage == "predict":
-            return
-        if self.hparams["evaluator"] is None:
-            rank_zero_info("model.evaluator is not set: no FID, R-precision, matching score, diversity, multimodality.")
-        else:
-            self.evaluation.judge_by(self._evaluator(self.hparams["evaluator"]))
-
-    def _evaluator(self, path: str) -> MotionEvaluator:
-        """The trained evaluator.
-
-        Raises:
-            ValueError: another model, or one of other features.
-        """
-        found = load(path)
-        if not isinstance(found, MotionEvaluator):
-            raise ValueError(f"model.evaluator={path}: a {type(found).__name__}. Give the run of a MotionEvaluator.")
-        theirs, ours = (plain(module.hparams["features"]) for module in (found, self))
-        if theirs != ours:
-            raise ValueError(
-                f"model.evaluator={path} was trained on features {theirs}, and these are {ours}. Train one on these: "
-                "litmotif fit -c ddpm/motion_evaluator with the same data."
-            )
-        return found.requires_grad_(False)
+        """Take the statistics of the data, and the evaluator."""
+        super().setup(stage)
+        if stage != "predict":
+            self.evaluation.judge_by(load_evaluator(self.hparams["evaluator"], self.hparams["features"]))
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Denoise motions, some with clean frames, some without their text or sound."""
-        world, h = self.trainer.world_size, self.hparams
-        rows, frames = len(batch.motion) * world, batch.motion.shape[1]
-        mine = slice(self.global_rank, None, world)  # this rank's rows of the global batch's draw
-        source = generator(h["seed"], self.batches_so_far, device=self.device)
-        shape = (rows, self.network.max_frames, batch.motion.shape[2])  # whatever the longest motion of a rank is
-        noise = torch.randn(shape, generator=source, device=self.device)[mine, :frames]
-        level = self.diffusion.draw_levels((rows, 1), source, low=1)[mine]
-        coins = torch.rand((4, rows, 1), generator=source, device=self.device)[:, mine]
-        place = torch.rand((rows, self.network.max_frames), generator=source, device=self.device)[mine, :frames]
-        clean = (coins[0] < h["clean_share"]) & self._clean_frames(coins[1], place)
-        drop = torch.cat([coins[2], coins[3]], dim=1) < h["condition_dropout"]
-        losses = self._losses(batch, torch.where(clean, 0, level), noise, drop)
+        world, frames = self.trainer.world_size, batch.motion.shape[1]
+        rows, mine = len(batch.motion) * world, slice(self.global_rank, None, world)
+        source = generator(self.hparams["seed"], self.batches_so_far, device=self.device)
+        draw = self.objective.draw(rows, source).cut(mine, frames)
+        losses = self.objective(self.network, batch, self._condition(batch.captions, batch.audio), draw)
         loss = self.losses.total(losses).mean()
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
         for name, term in losses.items():
             self.log(f"train/{name}", term.mean(), on_step=False, on_epoch=True, batch_size=rows, sync_dist=True)
         return loss
 
-    def _clean_frames(self, coin: Tensor, place: Tensor) -> Tensor:
-        """A beginning of up to half a motion for every second row, single frames for the others: (B, T)."""
-        frames = place.shape[1]
-        begun = torch.arange(frames, device=place.device) < coin * frames
-        return torch.where(coin < 0.5, begun, place < 0.1)
-
-    def _losses(self, batch: Batch, levels: Tensor, noise: Tensor, drop: Tensor) -> dict[str, Tensor]:
-        """Every loss (B,) of what the network makes of noisy motions."""
-        h, diffusion = self.hparams, self.diffusion.to(self.device)
-        x0 = self.normalizer.normalise(batch.motion, batch.valid)
-        x = diffusion.add_noise(x0, noise, levels)
-        text, drop = self._embed(batch.captions, drop)
-        prediction = self.network(x, levels, batch.valid, text, batch.audio, drop).float()
-        found = diffusion.to_x0(prediction, x, levels)
-        weight = diffusion.loss_weight(levels, h["loss_weighting"], h["snr_gamma"])
-        if h["prediction_type"] != "sample":  # the weight of an error of x_0 that is the same as that of the prediction
-            snr = torch.where(levels > 0, diffusion.snr(levels), 0.0)
-            weight = weight * (snr if h["prediction_type"] == "epsilon" else snr + 1).float()
-        std = self.normalizer.std
-        guess = found * std + self.normalizer.mean
-        return self.losses(guess, batch.motion, batch.valid, std, diffusion.alpha_bar[levels], weight)  # type: ignore[no-any-return]
-
-    def _embed(self, captions: Sequence[str], drop: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Texts (B, D), and which conditions to drop (B, 2) with empty captions among them."""
-        silent = torch.tensor([not caption for caption in captions], device=drop.device)
-        drop = torch.stack([drop[:, 0] | silent, drop[:, 1]], dim=1)
-        if self.text is not None:
-            return self.text(captions), drop
-        return (None if self.frozen is None else self.frozen(captions).to(self.device)), drop
+    def _condition(self, captions: Sequence[str], audio: Tensor | None) -> Condition:
+        silent = torch.tensor([[not caption, False] for caption in captions])
+        parts = (None if self.text is None else self.text(captions), audio, silent)
+        return Condition(*(None if part is None else part.to(self.device) for part in parts))
 
     # ------------------------------------------------------------------ evaluation
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Make motions from the captions and sounds of a batch, and compare."""
-        self._evaluate(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same."""
-        made = self._evaluate(batch)
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if batch_idx == 0 and self.trainer.is_global_zero and hasattr(data, "show"):
-            lengths = batch.valid.sum(dim=1).tolist()
-            data.show([motion[:n] for motion, n in zip(made[:4], lengths, strict=False)], list(batch.captions[:4]))
-
-    def _evaluate(self, batch: Batch) -> Tensor:
-        items = batch.item.tolist()
-        sources = [generator(self.hparams["seed"], 0, item) for item in items]
-        noise = self._noise(sources, batch.motion.shape[1])
-        levels = torch.stack([self.diffusion.draw_levels((1,), s, low=1) for s in sources]).to(self.device)
-        nothing = torch.zeros(len(items), 2, dtype=torch.bool, device=self.device)
-        losses = self._losses(batch, levels, noise, nothing)
-        lengths = batch.valid.sum(dim=1).tolist()
-        made = self._generate(lengths, [(1, item) for item in items], batch.captions, batch.audio)
-        rows = {"model": made, "noise": noise * self.normalizer.std + self.normalizer.mean}
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if hasattr(data, "neighbours"):
-            rows["neighbour"] = data.neighbours(batch.captions, lengths).to(self.device)
-        self.evaluation.add(losses, self.losses.total(losses), rows, batch)
-        if self.hparams["evaluator"] is not None and self.hparams["repeats"] > 1:
-            self._repeat(batch, made)
+    def evaluate(self, batch: Batch) -> Tensor:
+        """Make motions (B, T, F) from the captions and sounds of a batch, and compare."""
+        draw = self._draw_each([(0, item) for item in batch.item.tolist()], batch.motion.shape[1])
+        losses = self.objective(self.network, batch, self._condition(batch.captions, batch.audio), draw)
+        self.evaluation.add_losses({"loss": self.losses.total(losses), **losses})
+        made = self._make(batch, [(1, item) for item in batch.item.tolist()])
+        rows = {"model": made, "noise": self.normalizer.physical(draw.noise)}
+        if hasattr(self.data, "neighbours"):
+            rows["neighbour"] = self.data.neighbours(batch.captions, batch.valid.sum(dim=1).tolist()).to(self.device)
+        self.evaluation.add(rows, batch)
+        self.evaluation.repeat(batch, made, self.hparams["repeats"], self._make, self._noise)
         return made
 
-    def _noise(self, sources: Sequence[torch.Generator], frames: int) -> Tensor:
-        """Standard normal columns (B, T, F), a row from each generator; longer motion begins with the same frames."""
-        noise = torch.empty(len(sources), self.network.max_frames, len(self.normalizer.mean))
-        for row, source in zip(noise, sources, strict=True):
-            row.normal_(generator=source)
-        return noise[:, :frames].to(self.device)
+    def shown(self, batch: Batch, made: Tensor) -> tuple[list[Tensor], list[str]]:
+        """Four motions and their captions."""
+        lengths = batch.valid.sum(dim=1).tolist()
+        return [motion[:n] for motion, n in zip(made[:4], lengths, strict=False)], list(batch.captions[:4])
 
-    def _repeat(self, batch: Batch, made: Tensor) -> None:
-        """More motions for the first captions of a split, beside those that were ``made`` (B, T, F)."""
-        few = (batch.item < REPEATED).nonzero()[:, 0].tolist()
-        valid, found, noise = batch.valid[few], [made[few]], []
-        captions, lengths = [batch.captions[row] for row in few], valid.sum(dim=1).tolist()
-        for again in range(self.hparams["repeats"]):
-            keys = [(4, int(batch.item[row]), again) for row in few]
-            draws = self._noise([generator(self.hparams["seed"], *key) for key in keys], made.shape[1])
-            noise.append(draws * self.normalizer.std + self.normalizer.mean)
-            if again and few:
-                audio = None if batch.audio is None else batch.audio[few]
-                motion = self._generate(lengths, keys, captions, audio)
-                found.append(torch.nn.functional.pad(motion, (0, 0, 0, made.shape[1] - motion.shape[1])))
-        self.evaluation.add_repeats("model", torch.stack(found), valid)
-        self.evaluation.add_repeats("noise", torch.stack(noise), valid)
+    def _draw_each(self, keys: Keys, frames: int) -> Draw:
+        return self.objective.draw_each(self._sources(keys), frames, self.device)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log everything."""
-        self._log_evaluation("val")
+    def _noise(self, keys: Keys, frames: int) -> Tensor:
+        return self.normalizer.physical(self._draw_each(keys, frames).noise)
 
-    def on_test_epoch_end(self) -> None:
-        """The same."""
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, split: str) -> None:
-        for name, value in self.evaluation.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "loss")
-        self.evaluation.reset()
+    def _sources(self, keys: Keys) -> list[torch.Generator]:
+        return [generator(self.hparams["seed"], *key) for key in keys]
 
     # ------------------------------------------------------------------ making motion
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Motions (B, T, F), physical units, for the captions, sounds and lengths of a batch."""
-        lengths = batch.valid.sum(dim=1).tolist()
-        return self._generate(lengths, [(2, item) for item in batch.item.tolist()], batch.captions, batch.audio)
+        return self._make(batch, [(2, item) for item in batch.item.tolist()])
+
+    def _make(self, batch: Batch, keys: Keys, rows: Sequence[int] | None = None) -> Tensor:
+        """The same for some rows of it."""
+        rows = range(len(batch.captions)) if rows is None else rows
+        valid, captions = batch.valid[list(rows)], [batch.captions[row] for row in rows]
+        told = self._condition(captions, None if batch.audio is None else batch.audio[list(rows)])
+        made = self.generation.physical(self.normalizer, valid.sum(dim=1).tolist(), self._sources(keys), told)
+        return pad(made, (0, 0, 0, valid.shape[1] - made.shape[1]))
 
     def generate(
         self,
@@ -351,42 +233,13 @@ class MotionDDPM(BaseModule):
         captions = [text or ""] if text is None or isinstance(text, str) else list(text)
         audio = audio[None] if audio is not None and audio.dim() == 2 else audio
         if prefix is not None:
-            prefix = prefix if prefix.dim() == 3 else prefix.expand(len(captions), *prefix.shape)
-            begun = given_frames(prefix.to(self.device), range(prefix.shape[1]), num_frames)
+            begun = beginning(prefix.to(self.device), len(captions), num_frames)
             given = begun if given is None else given | begun
-        changes = {"guidance_scale": guidance_scale, "steps": sampling_steps}
-        changed: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-        if sampler is not None:
-            changed["sampler"] = make_sampler(sampler, None)
-        training = self.training
+        found = None if sampler is None else make_sampler(sampler, None)
+        generation = self.generation.changed(sampler=found, steps=sampling_steps, guidance_scale=guidance_scale)
+        training, lengths = self.training, [num_frames] * len(captions)
         self.eval()
-        keys = [(3, seed, row) for row in range(len(captions))]
-        made = self._generate([num_frames] * len(captions), keys, captions, audio, given, overlap, changed)
+        told, keys = self._condition(captions, audio), [(3, seed, row) for row in range(len(captions))]
+        made = generation.physical(self.normalizer, lengths, self._sources(keys), told, given, overlap)
         self.train(training)
         return made
-
-    def _generate(
-        self,
-        lengths: Sequence[int],
-        keys: Sequence[tuple[int, ...]],
-        captions: Sequence[str],
-        audio: Tensor | None = None,
-        given: Given | None = None,
-        overlap: int | None = None,
-        changes: dict[str, Any] | None = None,
-    ) -> Tensor:
-        """Motions in physical units, each row with a random stream of its own."""
-        sources = [generator(self.hparams["seed"], *key) for key in keys]
-        mean, std = self.normalizer.mean, self.normalizer.std
-        with torch.no_grad():
-            nothing = torch.zeros(len(lengths), 2, dtype=torch.bool, device=self.device)
-            text, drop = self._embed(captions, nothing)
-        heard = None if audio is None else audio.to(self.device)
-        scaled = None if given is None else Given((given.values.to(self.device) - mean) / std, given.known)
-        generation = replace(self.generation, **(changes or {}))
-        made = generation.generate(lengths, sources, Condition(text, heard, drop), scaled, overlap, self.device)
-        motion = made * std + mean
-        if given is not None:
-            motion = torch.where(given.known, given.values.to(motion), motion)
-        count = torch.tensor(list(lengths), device=motion.device)
-        return motion.masked_fill((torch.arange(motion.shape[1], device=motion.device) >= count[:, None])[..., None], 0)

@@ -32,11 +32,12 @@ class MotionLayout(nn.Module):
     ``rot6d_velocity``, J * 6 + 4, the root's rotation seen from its heading, then from the frame before to this one the
     turn of the heading, rad/s, and the root's velocity to the left and ahead, m/s, then its height, m;
     ``humanml3d``, 12 J - 1 (Guo et al., CVPR 2022, section 5), of which the positions are read: its rotations belong to
-    another skeleton and to another order of composition.
+    another skeleton and to another order of composition. Behind rotations, ``contacts`` columns may say how surely each
+    foot stands, 0 to 1.
 
     Args:
         skeleton: ``names``, ``parents`` (-1 for the root, which comes first), ``offsets`` in m, ``up``, ``feet``.
-        features: ``kind``, ``joints``, ``root``, ``size``, ``fps``.
+        features: ``kind``, ``joints``, ``root``, ``size``, ``fps``, maybe ``contacts``.
 
     Raises:
         ValueError: an unknown kind or joint, no tree, or sizes that contradict each other; names the key.
@@ -58,6 +59,7 @@ class MotionLayout(nn.Module):
         self.root = bool(features.get("root", False))
         self.size: int = features["size"]
         self.fps = float(features["fps"])
+        self.contacts: int = features.get("contacts", 0)
         self._check(skeleton, features)
         self.up: int = "xyz".index(skeleton["up"])
         self.feet = self.joints_of(skeleton.get("feet", ()))
@@ -90,6 +92,17 @@ class MotionLayout(nn.Module):
         """Those that tell where the root goes, which way it turns with them where they are velocities; maybe none."""
         widths = {"positions": slice(0, 3), "humanml3d": slice(0, 4), "rot6d_velocity": slice(-4, None)}
         return widths.get(self.kind, slice(-3, None) if self.root else slice(0, 0))
+
+    @property
+    def contact_columns(self) -> slice:
+        """Those that tell whether each of ``feet`` stands; maybe none."""
+        start = self.joints * ROTATIONS.get(self.kind, 0)
+        return slice(start, start + self.contacts)
+
+    def without_contacts(self, motion: Tensor) -> Tensor:
+        """The other columns of a motion (..., F)."""
+        contacts = self.contact_columns
+        return torch.cat([motion[..., : contacts.start], motion[..., contacts.stop :]], dim=-1)
 
     @property
     def bone_lengths(self) -> Tensor:
@@ -207,6 +220,21 @@ class MotionLayout(nn.Module):
             matrices = roma.special_gramschmidt(pair, epsilon=1e-6)
         return matrices
 
+    def with_rotations(self, motion: Tensor, rotations: Tensor, changed: Tensor) -> Tensor:
+        """The motion (..., T, F) with other local rotations (..., T, J, 3, 3) of joints that ``changed`` (..., T, J).
+
+        The root, whose columns may tell it from its heading, keeps its own.
+        """
+        if self.kind == "axis_angle":
+            import roma
+
+            told = roma.rotmat_to_rotvec(rotations)
+        else:
+            told = rotations[..., :2].transpose(-1, -2).flatten(-2)
+        columns = torch.where(changed[..., None], told.to(motion.dtype), self._columns(motion))
+        columns = torch.cat([self._columns(motion)[..., :1, :], columns[..., 1:, :]], dim=-2).flatten(-2)
+        return torch.cat([columns, motion[..., columns.shape[-1] :]], dim=-1)
+
     def bones(self, positions: Tensor) -> Tensor:
         """Vectors from parents to their children (..., J - 1, 3) of positions (..., J, 3)."""
         return positions.index_select(-2, self.bone) - positions.index_select(-2, self.bone_parent)
@@ -240,6 +268,9 @@ class MotionLayout(nn.Module):
                 raise ValueError("features.kind='rot6d_velocity' turns about y: skeleton.up has to be 'y'.")
         elif self.root and self.has_rotations:
             size += 3
+        if self.contacts not in (0, len(skeleton.get("feet", ())) if self.has_rotations else 0):
+            raise ValueError(f"features.contacts={self.contacts}: one for each of skeleton.feet, behind rotations.")
+        size += self.contacts
         if features["joints"] != joints or self.size != size:
             raise ValueError(
                 f"features.joints={features['joints']}, features.size={self.size}: kind {self.kind!r} with root "

@@ -145,7 +145,7 @@ class FrozenTextEncoder:
             transformers = importlib.import_module("transformers")
         except ModuleNotFoundError as error:
             raise ImportError(
-                f"The text model in {self.folder} needs the package transformers ({error}): `pip install transformers`."
+                f"The text model in {self.folder} needs transformers ({error}): `pip install 'litmotif[text]'`."
             ) from error
         local: dict[str, Any] = {"local_files_only": True}
         kinds = {"clip": "CLIPModel", "clip_text_model": "CLIPTextModelWithProjection"}
@@ -184,6 +184,17 @@ class FrozenTextEncoder:
         if modules.exists() and any(part["type"].endswith("Normalize") for part in json.loads(modules.read_text())):
             pooled = nn.functional.normalize(pooled, dim=1)
         return pooled
+
+
+TextEncoder = HashedTextEncoder | FrozenTextEncoder
+"""Texts to embeddings (B, ``size``), the frozen ones on the CPU."""
+
+
+def make_text_encoder(name: str | None, size: int) -> TextEncoder | None:
+    """``hashed`` of a width, a folder with a text model, or None for none."""
+    if name is None:
+        return None
+    return HashedTextEncoder(size) if name == "hashed" else FrozenTextEncoder(name)
 
 
 def folder_hash(folder: Path) -> str:

@@ -66,7 +66,8 @@ def test_without_text_it_is_an_auto_encoder_alone(data, tmp_path):
     assert judge.common_features(batch.motion, batch.valid, batch.captions) is None
     evaluation = MotionEvaluation(make(data).layout, [])
     evaluation.judge_by(judge)
-    evaluation.add({}, torch.zeros(2), {"model": batch.motion.roll(1, 0)}, batch)
+    evaluation.add_losses({"loss": torch.zeros(2)})
+    evaluation.add({"model": batch.motion.roll(1, 0)}, batch)
     told = evaluation.compute().keys()
     assert {"fid", "diversity", "fid/ground_truth", "diversity/ground_truth"} <= told
     assert not [name for name in told if "precision" in name or "noise" in name]
@@ -82,6 +83,17 @@ def test_a_model_is_judged_beside_truth_neighbours_and_noise(data, trained, tmp_
     assert found["test/mse/neighbour"] < found["test/mse/noise"]
     assert {"test/multimodality", "test/multimodality/noise"} <= found.keys()
     assert logged(trained[0], data, tmp_path, "test")["test/r_precision_1"] == found["test/r_precision_1/ground_truth"]
+
+
+def test_a_batch_without_captions_to_repeat_is_harmless(data, trained):
+    module = make(data, evaluator=str(trained[1]), repeats=2)
+    module.evaluation.judge_by(trained[0])
+    batch = data.split("val").__getitems__([(0, 0), (1, 0)])
+    later = batch._replace(item=batch.item + 40)
+    made = batch.motion.clone()
+    module.evaluation.repeat(later, made, 2, module._make, module._noise)
+    module.evaluation.repeat(batch, made, 2, module._make, module._noise)
+    assert module.evaluation.judged["multimodality"]["model"].pairs == 4
 
 
 def test_repeats_below_two_leave_multimodality_out(data, trained, tmp_path):
@@ -127,14 +139,25 @@ def test_multimodality_is_told_only_of_repeats():
     clips, valid = motion(batch=3).float(), lengths(24, 17, 9)
     evaluation.add_repeats("model", torch.stack([clips, clips]), valid)
     evaluation.add_repeats("noise", torch.stack([clips, normal(*clips.shape).float()]), valid)
-    same, noise, truth = (evaluation.judged[row] for row in ("model", "noise", "ground_truth"))
+    same, noise, truth = (evaluation.judged["multimodality"][row] for row in ("model", "noise", "ground_truth"))
     assert same.compute() == {"multimodality": 0}
     assert noise.compute()["multimodality"] > 0
-    assert truth.compute() == {}
+    assert not truth.update_called
     evaluation.add_repeats("model", clips[None, :0], valid[:0])  # a batch of other items
     assert same.compute() == {"multimodality": 0}
     evaluation.reset()
-    assert same.compute() == {}
+    assert not same.update_called
+
+
+def test_an_evaluator_without_contacts_judges_motion_without_them(data, trained, tmp_path):
+    with_contacts = datamodules.MotionClips(
+        clips=104, frames=60, val=0.3, test=0.3, batch_size=26, kind="rot6d_velocity", contacts=True
+    )
+    found, plain = (logged(make(d, evaluator=str(trained[1]), repeats=2), d, tmp_path) for d in (with_contacts, data))
+    for name in ("r_precision_1", "diversity", "matching_score"):
+        key = f"val/{name}/ground_truth"
+        assert found[key] == pytest.approx(plain[key], rel=1e-5)
+    assert found["val/fid"] > 0
 
 
 def test_neighbours_share_words_then_length():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lit_models.ddpm.motion.losses import TERMS, MotionLosses, default_weights
+from lit_models.ddpm.motion.losses import FAINT, TERMS, MotionLosses, default_weights
 
 from .bodies import SIZES, SKELETON, J, layout, lengths, motion, normal
 
@@ -203,3 +203,19 @@ def test_weights_that_cannot_be(weights, kind, options, message):
 def test_contact_needs_feet():
     with pytest.raises(ValueError, match="names no joints"):
         MotionLosses({"foot_contact": 1.0}, layout(feet=[]))
+
+
+def test_terms_in_metres_are_left_out_where_there_is_next_to_no_signal():
+    body, truth = layout("rot6d_velocity"), motion("rot6d_velocity")
+    guess, valid, std = truth + 0.1 * normal(*truth.shape), lengths(24, 24, 24), torch.ones(truth.shape[-1])
+    losses = MotionLosses({"velocity": 1.0, "foot_contact": 1.0}, body)
+    signal = torch.tensor([[0.9], [FAINT / 2], [0.2]]).double()
+    found = losses(guess, truth, valid, std, signal)
+    alone = losses(guess[[0, 2]], truth[[0, 2]], valid[[0, 2]], std, signal[[0, 2]])
+    for name in ("velocity", "acceleration"):
+        assert found[name][1] == 0
+        torch.testing.assert_close(found[name][[0, 2]], alone[name])
+        assert (alone[name] > 0).all()
+    assert found["reconstruction"][1] > 0
+    uniform = MotionLosses({"velocity": 1.0}, body, noise_weighting="uniform")(guess, truth, valid, std, signal)
+    assert (uniform["velocity"] > 0).all()

@@ -7,7 +7,7 @@ import datamodules
 import lit_models
 from datamodules.motion.readers import read_folder
 from lit_models.ddpm.diffusion import make_diffusion
-from lit_models.ddpm.motion.module import scaled
+from lit_models.ddpm.motion.objective import scaled
 
 torch.set_num_threads(1)
 TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 10, "text_size": 16}

@@ -167,7 +167,7 @@ def test_a_folder_without_a_model_says_so(tmp_path):
 def test_without_transformers_the_error_names_it_and_the_folder(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=rf"{tmp_path.name}.*pip install transformers"):
+    with pytest.raises(ImportError, match=rf"{tmp_path.name}.*litmotif\[text\]"):
         FrozenTextEncoder(str(tmp_path))(["a person walks"])
 
 
