@@ -126,7 +126,8 @@ def draw(run: Path, path: Path) -> None:
     """Motions from four captions."""
     model = lit_models.load(run)
     features = model.hparams["features"]
-    data = datamodules.MotionClips(clips=13, val=0.2, test=0.2, kind=features["kind"], contacts=bool(features["contacts"]))
+    told = {"kind": features["kind"], "contacts": "contacts" in features}
+    data = datamodules.MotionClips(clips=13, val=0.2, test=0.2, **told)
     with torch.no_grad():
         made = model.generate(PICTURED, num_frames=80, seed=0)
     clips = [data.clip(motion, caption, caption) for motion, caption in zip(made, PICTURED, strict=True)]
