@@ -7,21 +7,17 @@ Runs the config cpo/cmdp_lp once a seed (seed of policy and episodes; the proces
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from command import litmotif
 from rich.console import Console
 from rich.table import Table
 
 import lit_models
 from datamodules.envs.tabular import TabularCMDP
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def half_way(env: TabularCMDP) -> float:
@@ -47,12 +43,9 @@ def main() -> None:
         table.add_column(column, justify="right")
     for seed in args.seeds:
         with tempfile.TemporaryDirectory() as scratch:
-            start = time.perf_counter()
-            command = [sys.executable, "-m", "lit_models", "fit", "-c", "cpo/cmdp_lp", f"--seed_everything={seed}"]
             options = [f"--data.env_kwargs={{task: {args.task}}}", f"--model.cost_limits={{cost0: {limit}}}"]
-            quiet = ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={scratch}"]
-            subprocess.run([*command, *options, *quiet], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
-            seconds = time.perf_counter() - start
+            where = [f"--seed_everything={seed}", f"--trainer.default_root_dir={scratch}"]
+            seconds = litmotif("fit", "-c", "cpo/cmdp_lp", *options, *where)
             module = lit_models.load(Path(scratch) / "version_0" / "checkpoints" / "last.ckpt")
         with torch.no_grad():
             location = module.policy(module.observation_moments(torch.eye(env.states))).location

@@ -9,19 +9,15 @@ cpo/NAME in a process of its own. Finished runs are kept in --out and not run ag
 import argparse
 import csv
 import json
-import os
 import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
+from command import litmotif
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS = {
     "cpo": [],
     "trpo": ["--model.cost_limits={}"],
@@ -32,19 +28,10 @@ METHODS = {
 
 def run(config: str, method: str, seed: int, folder: Path, threads: int) -> None:
     """One run; leaves results.json and run.json."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "lit_models", "fit", "-c", f"cpo/{config}", *METHODS[method]]
-    options = [
-        f"--seed_everything={seed}",
-        f"--trainer.default_root_dir={folder}",
-        "--trainer.enable_progress_bar=false",
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        sys.exit(done.stderr[-4000:])
+    where = [f"--seed_everything={seed}", f"--trainer.default_root_dir={folder}"]
+    seconds = litmotif("fit", "-c", f"cpo/{config}", *METHODS[method], *where, threads=threads)
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest child so far, MiB
-    (folder / "run.json").write_text(json.dumps({"seconds": time.perf_counter() - start, "peak_mib": used}))
+    (folder / "run.json").write_text(json.dumps({"seconds": seconds, "peak_mib": used}))
 
 
 def draw(config: str, limits: dict[str, float], rows: dict[str, list[tuple[dict, dict, Path]]], path: Path) -> None:

@@ -11,16 +11,13 @@ where there are none. Options after -- go to the command, for a try. --plots dra
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from command import litmotif
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +26,6 @@ import lit_models
 from datamodules.trajectories.mobile_base.view import draw_plans
 from lit_models.ddpm.closed_loop import task_costs
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAINED = {
     "ours": [],
     "full attention": ["--model.attention=full"],
@@ -44,17 +40,6 @@ CHANGED = {
 }
 """Other ways to use the weights of ``ours``."""
 TASKS = ("joystick", "waypoint", "forest")
-
-
-def litmotif(*arguments: str, threads: int) -> float:
-    """Run the command; the seconds that it took."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "lit_models", *arguments, "--trainer.enable_progress_bar=false"]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        sys.exit(done.stderr[-4000:])
-    return time.perf_counter() - start
 
 
 @dataclass(frozen=True)

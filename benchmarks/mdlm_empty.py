@@ -8,26 +8,17 @@ clock from the first import to the table.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+from command import litmotif
 from rich.console import Console
 from rich.table import Table
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def fit(folder: Path, *options: str) -> tuple[dict[str, dict[str, float]], float]:
     """Run the main job; its results and its seconds."""
-    command = [sys.executable, "-m", "lit_models", "fit", "-c", "mdlm/empty_8x8", *options]
-    quiet = ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={folder}"]
-    start = time.perf_counter()
-    subprocess.run([*command, *quiet], cwd=ROOT, check=True, capture_output=True, env=dict(os.environ))  # noqa: S603
-    seconds = time.perf_counter() - start
+    seconds = litmotif("fit", "-c", "mdlm/empty_8x8", *options, f"--trainer.default_root_dir={folder}")
     return json.loads((folder / "version_0" / "results.json").read_text()), seconds
 
 

@@ -9,20 +9,16 @@ needs none. Each run is the config midi/NAME in a process of its own; finished r
 
 import argparse
 import json
-import os
 import resource
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from command import litmotif
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-ROOT = Path(__file__).resolve().parents[1]
 SETS = {
     "jsb": ("tcn_poly/JSB_Chorales.mat", ("nll", "f1")),
     "nottingham": ("tcn_poly/Nottingham.mat", ("nll", "f1")),
@@ -38,36 +34,22 @@ SETS = {
 """Where the data of a config lies, None where it needs no path, and the figures that its field compares."""
 
 
-def litmotif(threads: int, *arguments: str) -> None:
-    """Carry out a command in a process of its own; its end is ours where it fails."""
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "lit_models", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(done.stderr[-4000:])
-
-
 def run(config: str, root: Path | None, seed: int, folder: Path, threads: int, options: list[str]) -> None:
     """One run; leaves results.json and run.json."""
-    start, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
     data = [] if root is None else [f"--data.root={root}"]
-    quiet = ["--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={folder}"]
-    litmotif(threads, "fit", "-c", f"midi/{config}", f"--seed_everything={seed}", *data, *quiet, *options)
+    where = [f"--seed_everything={seed}", f"--trainer.default_root_dir={folder}"]
+    seconds = litmotif("fit", "-c", f"midi/{config}", *where, *data, *options, threads=threads)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_seconds = used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime
-    took = {"seconds": time.perf_counter() - start, "cpu_seconds": cpu_seconds}
+    took = {"seconds": seconds, "cpu_seconds": cpu_seconds}
     (folder / "run.json").write_text(json.dumps(took))
 
 
 def ensemble(runs: list[Path], out: Path, threads: int) -> dict[str, Any]:
     """The results of the mean of the logits of several runs."""
     if not (out / "results.json").exists():
-        litmotif(threads, "ensemble", *map(str, runs), "--of", "logits", "--out", str(out))
+        litmotif("ensemble", *map(str, runs), "--of", "logits", "--out", str(out), threads=threads)
     found: dict[str, Any] = json.loads((out / "results.json").read_text())["results"]
     return found
 

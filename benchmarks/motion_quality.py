@@ -12,14 +12,12 @@ on held-out clips. What is finished is kept in --out and not run again.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
+from command import litmotif
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +25,6 @@ import datamodules
 import lit_models
 from datamodules.motion.draw import strip
 
-ROOT = Path(__file__).resolve().parents[1]
 STEPS = (10, 50)
 SHOWN = {
     "r_precision_1": "R-precision@1",
@@ -54,17 +51,6 @@ PICTURED = (
     "a person kicks with the right foot",
     "a person waves with the left hand",
 )
-
-
-def litmotif(*arguments: str, threads: int) -> float:
-    """Run the command; the seconds that it took."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "lit_models", *arguments, "--trainer.enable_progress_bar=false"]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        sys.exit(done.stderr[-4000:])
-    return time.perf_counter() - start
 
 
 def trained(config: str, folder: Path, threads: int, *changes: str) -> Path:

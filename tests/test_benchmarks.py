@@ -28,7 +28,7 @@ LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "ddpm_pictures", "mdlm_empty"} |
     "motion_quality",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
-PARTS = {"omnisafe_style"}
+PARTS = {"command", "omnisafe_style"}
 """Imported by others."""
 
 
