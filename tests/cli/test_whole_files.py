@@ -16,6 +16,7 @@ from lit_models.cli.loggers import spare
 from lit_models.cli.whole_files import WholeFiles
 from lit_models.core.checkpoint import CheckpointError, read
 from lit_models.core.checkpoint_file import damage
+from tests.disks import small_disk
 
 from . import plain
 from .tiny import write
@@ -175,16 +176,10 @@ def test_a_folder_that_cannot_be_made_is_survived(tmp_path):
 
 
 @pytest.fixture
-def small_disk(in_tmp):
+def disk(in_tmp):
     """A file system of 512 kB that can be filled up and write-protected."""
-    folder = in_tmp / "runs"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+    with small_disk(in_tmp / "runs", "512k") as folder:
+        yield folder
 
 
 QUICK = [
@@ -195,8 +190,8 @@ QUICK = [
 
 
 @pytest.mark.parametrize("trouble", ["full", "write-protected"])
-def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, small_disk, in_tmp, monkeypatch, capsys):
-    folder = small_disk / "plain/version_0/checkpoints"
+def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, disk, in_tmp, monkeypatch, capsys):
+    folder = disk / "plain/version_0/checkpoints"
 
     epochs = []
 
@@ -204,9 +199,9 @@ def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, small
         epochs.append(self.current_epoch)
         if self.current_epoch == 2 and trouble == "full":
             with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-                (small_disk / "filler").write_bytes(bytes(1 << 20))
+                (disk / "filler").write_bytes(bytes(1 << 20))
         elif self.current_epoch == 2:
-            subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)  # noqa: S607
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)  # noqa: S607
 
     monkeypatch.setattr(plain.Plain, "on_train_epoch_start", begin_trouble)
     options = ["-c", write(in_tmp, "plain.yaml", plain.CONFIG), "--trainer.max_epochs=4"]

@@ -1,23 +1,17 @@
 """The pace of StateActionDDPM on a GPU, by the functions of its benchmark."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
 import datamodules
+from tests import scripts
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ddpm_speed.py"
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("ddpm_speed", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("ddpm_speed")
 
 
 def test_a_plan_of_20_steps_takes_at_most_4_ms(benchmark):

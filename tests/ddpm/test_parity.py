@@ -1,25 +1,20 @@
 """Noising and every step of every sampler beside diffusers, by the comparison that the benchmark prints."""
 
-import importlib.util
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
 
 from lit_models.ddpm.diffusion import BETA_SCHEDULES, PREDICTION_TYPES
+from tests import scripts
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ddpm_parity.py"
 QUANTITIES = ("add_noise", "velocity", "DDPM", "DDPM fixed_large", "DDIM eta 0", "DDIM eta 1", "DPM++ 2M")
 
 
 @pytest.fixture(scope="module")
 def benchmark():
     pytest.importorskip("diffusers")
-    spec = importlib.util.spec_from_file_location("ddpm_parity", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("ddpm_parity")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers, with NumPy 2

@@ -15,6 +15,7 @@ import pytest
 
 from lit_models.cli.ending import FAILED, TERMINATED
 from lit_models.core.registry import REGISTRY
+from tests.disks import small_disk
 
 from .runs import Run, require_same, survive
 
@@ -108,26 +109,20 @@ def test_a_truncated_checkpoint(name, batch, run, whole):
 
 
 @pytest.fixture
-def small_disk(run):
+def disk(run):
     """The runs lie on a file system of 16 MB: two checkpoints of each, and what comes in between."""
-    folder = run.folder / "runs"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+    with small_disk(run.folder / "runs", "16m") as folder:
+        yield folder
 
 
 @algorithms()
 @pytest.mark.parametrize("trouble", ["full", "write-protected"])
-def test_a_disk_in_trouble(name, trouble, small_disk, run, whole):
-    end = run.start(fault={"kind": "disk", "batch": 7, "folder": str(small_disk), "trouble": trouble})
+def test_a_disk_in_trouble(name, trouble, disk, run, whole):
+    end = run.start(fault={"kind": "disk", "batch": 7, "folder": str(disk), "trouble": trouble})
     assert end.status == FAILED, run.said()
     assert "last.ckpt was not saved at last" in run.said()
     if trouble == "full":
-        (small_disk / "filler").unlink()
+        (disk / "filler").unlink()
     else:
-        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)  # noqa: S607
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)  # noqa: S607
     require_same(run.finish(), whole(name).outcome)
