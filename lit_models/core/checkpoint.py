@@ -2,7 +2,7 @@
 
 import importlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +25,8 @@ def describe(module: "BaseModule") -> dict[str, str]:
     return {"class": type(module).__name__, "module": type(module).__module__}
 
 
-def require_fit(checkpoint: dict[str, Any], module: "BaseModule") -> None:
-    """Refuse a checkpoint of another class or of another architecture.
+def require_fit(checkpoint: dict[str, Any], module: "BaseModule", also: Set[str] = frozenset()) -> None:
+    """Refuse a checkpoint of another class, or of another value of what shapes the network or of ``also``.
 
     Raises:
         CheckpointError: names both classes, or the hyper-parameter and both its values.
@@ -38,11 +38,11 @@ def require_fit(checkpoint: dict[str, Any], module: "BaseModule") -> None:
             "give back the right class with lit_models.load(path)."
         )
     old = checkpoint.get("hyper_parameters", {})
-    for name in sorted(module.architecture & old.keys()):
+    for name in sorted((module.architecture | also) & old.keys()):
         if plain(old[name]) != plain(module.hparams[name]):
             raise CheckpointError(
-                f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: the network "
-                "does not fit. Give it the checkpoint's value, or train a new model."
+                f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: they do "
+                "not fit. Give it the checkpoint's value, or train a new model."
             )
 
 

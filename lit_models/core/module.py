@@ -3,9 +3,8 @@
 from typing import Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import Optimizer
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import require_plain
+from .quick_log import QuickLog
 from .seeding import generator, seed_globally
 
 NEVER = 2**31
@@ -24,13 +24,14 @@ class NonFiniteLossError(RuntimeError):
     """The loss was NaN or infinite; the weights are those before the step."""
 
 
-class BaseModule(LightningModule):
+class BaseModule(QuickLog):
     """What every module shares; a subclass adds its network, its steps and its metrics.
 
     The hyper-parameters of the subclass and of this class are saved by this constructor, so a subclass calls
     ``super().__init__(**kwargs)`` first and finds all of them in ``self.hparams``.
 
     Args:
+        optimizer: ``adamw``, or ``muon``: orthogonalised steps of the layers' matrices, AdamW for all else.
         lr: peak learning rate.
         weight_decay: decoupled decay of the weight matrices.
         betas: AdamW's decay rates.
@@ -59,6 +60,7 @@ class BaseModule(LightningModule):
 
     def __init__(
         self,
+        optimizer: optim.OptimizerName = "adamw",
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -132,23 +134,32 @@ class BaseModule(LightningModule):
 
     # ------------------------------------------------------------------ optimisation
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW and the schedule that the hyper-parameters name."""
-        return self.with_schedule(self.adamw(self))
+        """The optimiser and the schedule that the hyper-parameters name."""
+        return self.with_schedule(self.make_optimizer(self))
 
-    def adamw(self, trained: nn.Module) -> Optimizer:
-        """AdamW over the parameters of ``trained``.
+    def make_optimizer(self, trained: nn.Module) -> Optimizer:
+        """The optimiser that the hyper-parameters name over the parameters of ``trained``.
 
         Raises:
-            ValueError: the state is to be sharded, and the strategy does so by itself, or the module by hand cannot.
+            ValueError: the state is to be sharded, and the strategy does so by itself, or the module by hand cannot; or
+                Muon is asked for where no process has whole matrices.
         """
-        h = self.hparams
+        h, strategy = self.hparams, self.trainer.strategy
         sharded = h["shard_optimizer"] and self.trainer.world_size > 1
-        if sharded and not (self.automatic_optimization and isinstance(self.trainer.strategy, DDPStrategy)):
+        if sharded and not (self.automatic_optimization and isinstance(strategy, DDPStrategy)):
             raise ValueError(
                 "shard_optimizer belongs to trainer.strategy=ddp, and not to reinforcement learning: leave it out here."
             )
         fused = h["fused"] and not str(self.trainer.precision).endswith("-mixed")  # Lightning cannot clip these
-        return optim.adamw(trained, h["lr"], h["weight_decay"], tuple(h["betas"]), fused, sharded)
+        settings = (h["lr"], h["weight_decay"], tuple(h["betas"]), fused)
+        if h["optimizer"] == "adamw":
+            return optim.adamw(trained, *settings, sharded)
+        if sharded or not (isinstance(strategy, SingleDeviceStrategy) or type(strategy) is DDPStrategy):
+            raise ValueError(
+                "optimizer='muon' needs whole matrices in each process: use trainer.strategy=ddp and "
+                "shard_optimizer=false, or optimizer='adamw'."
+            )
+        return optim.muon(trained, *settings)
 
     def with_schedule(self, optimizer: Optimizer) -> OptimizerLRSchedulerConfig:
         """An optimiser and the schedule of its learning rate."""
@@ -232,9 +243,11 @@ class BaseModule(LightningModule):
         """Refuse another class or architecture; let changed hyper-parameters win over the restored optimiser's.
 
         Raises:
-            CheckpointError: the checkpoint does not belong to this class, or to this architecture.
+            CheckpointError: the checkpoint does not belong to this class, to this architecture or, in training, to this
+                optimiser.
         """
-        require_fit(checkpoint, self)
+        training = self._trainer is not None and self.trainer.training
+        require_fit(checkpoint, self, {"optimizer"} if training else set())
         self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
         old = checkpoint.get("hyper_parameters", {})
         optim.rescale_restored(
@@ -243,7 +256,7 @@ class BaseModule(LightningModule):
             lr=self.hparams["lr"] / old.get("lr", self.hparams["lr"]),
             decay=self.hparams["weight_decay"],
         )
-        if self._trainer is not None and self.trainer.training and "current_model_state" in checkpoint:
+        if training and "current_model_state" in checkpoint:
             averaging = any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
             if not averaging:  # train on from the raw weights, not from their average
                 checkpoint["state_dict"] = checkpoint["current_model_state"]

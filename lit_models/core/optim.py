@@ -1,24 +1,35 @@
-"""AdamW with decay groups, and learning-rate schedules stepped per step or per epoch."""
+"""AdamW with decay groups, Muon, and learning-rate schedules stepped per step or per epoch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from .muon import MuonWithAdamW, matrices
+
+OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["constant", "cosine", "linear", "exponential", "plateau"]
 
 
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def decay_groups(
+    module: nn.Module, weight_decay: float, without: Collection[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
     """Split the trainable parameters: matrices decay, vectors (biases, norms, gains) do not."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    left_out = set(without)
+    trainable = [p for p in module.parameters() if p.requires_grad and p not in left_out]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def has_fused_kernel(module: nn.Module) -> bool:
+    """Whether AdamW's fused kernel exists on every device of the parameters."""
+    return {parameter.device.type for parameter in module.parameters()} <= {"cpu", "cuda", "mps", "xpu"}
 
 
 def adamw(
@@ -35,15 +46,33 @@ def adamw(
         sharded: each process keeps the two moments of its share of the parameters, updates these, and sends them to the
             others; the numbers are the same.
     """
-    devices = {parameter.device.type for parameter in module.parameters()}
-    fused = fused and devices <= {"cpu", "cuda", "mps", "xpu"}
     groups = decay_groups(module, weight_decay)
-    options: dict[str, Any] = {"lr": lr, "betas": betas, "fused": fused}
+    options: dict[str, Any] = {"lr": lr, "betas": betas, "fused": fused and has_fused_kernel(module)}
     if not sharded:
         return AdamW(groups, **options)
     from .zero import ShardedOptimizer  # takes PyTorch a quarter of a second
 
     return ShardedOptimizer(groups, AdamW, parameters_as_bucket_view=True, **options)  # sent in one piece a process
+
+
+def muon(module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float], fused: bool) -> Optimizer:
+    """Muon for the matrices of ``module``'s layers, AdamW over ``decay_groups`` of the rest, see ``MuonWithAdamW``.
+
+    Args:
+        module: its trainable parameters are optimised.
+        lr: peak learning rate of both.
+        weight_decay: decoupled decay of all that has two dimensions or more.
+        betas: AdamW's decay rates of the two moments.
+        fused: AdamW's fused kernel, as in ``adamw``.
+
+    Raises:
+        ValueError: no layer has a matrix.
+    """
+    hidden = matrices(module)
+    if not hidden:
+        raise ValueError("optimizer='muon': none of the layers to train has a matrix. Use optimizer='adamw'.")
+    others = decay_groups(module, weight_decay, without=hidden)
+    return MuonWithAdamW(hidden, others, lr, weight_decay, betas, fused and has_fused_kernel(module))
 
 
 def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamma: float) -> Callable[[int], float]:

@@ -88,7 +88,7 @@ class OnPolicy(Acting):
         """Of the critics: the one that ``lr`` is about. Only the policy's steps count as steps of the trainer."""
         if self.hparams["lr_schedule"] == "plateau":
             raise ValueError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
-        return self.with_schedule(self.adamw(self.critics))
+        return self.with_schedule(self.make_optimizer(self.critics))
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: CollectorLike, batch_idx: int) -> None:

@@ -112,6 +112,23 @@ def test_a_changed_learning_rate_wins_over_the_restored_one(name, tmp_path):
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
 
 
+def test_muon_goes_on_after_a_kill_and_adamw_does_not_take_its_state(name, tmp_path):
+    module, data = make(name, optimizer="muon")
+    if not module.automatic_optimization:  # its critics are no layers with matrices
+        with pytest.raises(ValueError, match="optimizer='adamw'"):
+            make_trainer(tmp_path).fit(module, data)
+        return
+    make_trainer(tmp_path, each_step(tmp_path)).fit(module, data)
+    resumed, data = make(name, optimizer="muon")
+    make_trainer(tmp_path / "resumed").fit(resumed, data, ckpt_path=tmp_path / "step=6.ckpt", weights_only=True)
+    assert same_state(resumed.state_dict(), module.state_dict())
+    other, data = make(name)
+    make_trainer(tmp_path / "adamw").fit(other, data)
+    assert not same_state(other.state_dict(), module.state_dict())
+    with pytest.raises(CheckpointError, match=r"optimizer is muon.*adamw"):
+        make_trainer(tmp_path / "other").fit(other, data, ckpt_path=tmp_path / "step=6.ckpt", weights_only=True)
+
+
 def test_another_architecture_is_refused_by_name(name, tmp_path):
     module, data = make(name)
     trainer = make_trainer(tmp_path, max_epochs=1)

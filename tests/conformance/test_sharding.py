@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 
 import lit_models
 from lit_models.core import sharding
+from lit_models.core.muon import MuonWithAdamW
 from lit_models.core.registry import REGISTRY
 
 from .cases import make, make_trainer
@@ -82,10 +83,19 @@ def test_each_process_keeps_half_of_the_optimiser_and_checkpoints_are_whole(tmp_
 def test_only_ddp_has_an_optimiser_to_shard(name, tmp_path):
     module, _ = make(name, shard_optimizer=True)
     module.trainer = make_trainer(tmp_path, ema=False)
-    assert type(module.adamw(module)) is torch.optim.AdamW
+    assert type(module.make_optimizer(module)) is torch.optim.AdamW
     module.trainer.strategy.world_size = 2
     with pytest.raises(ValueError, match=r"trainer\.strategy=ddp"):
-        module.adamw(module)
+        module.make_optimizer(module)
+
+
+def test_muon_needs_whole_matrices(tmp_path):
+    module, _ = make("MDLMDiT", optimizer="muon")
+    module.trainer = make_trainer(tmp_path, ema=False)
+    assert type(module.make_optimizer(module)) is MuonWithAdamW
+    module.trainer.strategy.__class__ = sharding.FSDP2Strategy
+    with pytest.raises(ValueError, match=r"optimizer='muon'.*trainer\.strategy=ddp"):
+        module.make_optimizer(module)
 
 
 @pytest.mark.parametrize("name", SHARDED)
