@@ -1,8 +1,9 @@
-"""Feet that stand stay where they stand: inverse kinematics of the legs after generation.
+"""Feet that stand stay where they stand: the root follows them, then inverse kinematics bends the legs.
 
-A few millimetres of error in hip and knee move a foot that should be still. The model says itself when a foot stands
-(columns ``contacts`` of the features); from then until it leaves, the foot is held at its mean place over that time,
-and the leg follows. Before and after, what that changes fades away.
+A few millimetres of error in hip and knee move a foot that should be still, and a root that is a little too fast drags
+it along. The model says itself when a foot stands (columns ``contacts`` of the features). The root is slowed down or
+sped up by what the feet slide; what is left is the legs' part: a foot is held at its mean place over the time for which
+it stands. Before and after, what that changes fades away.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from .skeleton import MotionLayout
 
 STRAIGHT = 1e-3
 """How much shorter than thigh and shank together a leg stays, m."""
+RARE = 1e-3
+"""Feet that stand near a step, in feet, below which they have no say about it."""
 
 
 class Leg(NamedTuple):
@@ -45,24 +48,55 @@ def legs_of(layout: MotionLayout) -> list[Leg]:
     return found
 
 
-def lock_feet(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int = 4) -> Tensor:
+def lock_feet(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int = 4, width: float = 2.0) -> Tensor:
     """Hold each foot where it stands.
 
     Args:
         layout: of the columns, with contacts.
         motion: physical (B, T, F).
         valid: frames that exist (B, T) bool, a prefix.
-        fade: frames before and after a contact over which the change fades.
+        fade: frames before and after a contact over which the change of a leg fades.
+        width: frames, the standard deviation over which the change of the root's velocity is smoothed.
 
     Returns:
-        (B, T, F): rotations of hips, knees and ankles are others where a foot stands or is about to.
+        (B, T, F): where features tell the root's velocity, the root moves as the feet allow; rotations of hips, knees
+        and ankles are others where a foot stands or is about to.
 
     Raises:
         ValueError: features without contacts or rotations, or a foot without a leg.
     """
-    pose = layout(torch.where(valid[..., None], motion.double(), 0.0))
-    if pose.rotations is None or not layout.contacts:
+    if not layout.contacts:
         raise ValueError(f"foot_lock: features of kind {layout.kind!r} without contacts. Set data.contacts=true.")
+    if layout.kind == "rot6d_velocity" and motion.shape[1] > 1:
+        motion = layout.with_faster_root(motion, -sliding(layout, motion, valid, width))
+    return _bent_legs(layout, motion, valid, fade)
+
+
+def sliding(layout: MotionLayout, motion: Tensor, valid: Tensor, width: float) -> Tensor:
+    """How fast the feet that stand slide on average (B, T - 1, 2), m/s over the ground, from each frame to the next.
+
+    Args:
+        layout: of the columns, with contacts.
+        motion: physical (B, T, F).
+        valid: frames that exist (B, T) bool, a prefix.
+        width: frames, the standard deviation of a Gaussian over the steps at which feet stand; it bridges the others.
+    """
+    legs = legs_of(layout)
+    stands = motion[..., layout.contact_columns][..., [leg.contact for leg in legs]] > 0.5  # (B, T, legs)
+    stands = stands & valid[..., None]
+    both = (stands[:, 1:] & stands[:, :-1]).double()  # (B, T - 1, legs)
+    feet = layout.positions(torch.where(valid[..., None], motion.double(), 0.0))[..., [leg.end for leg in legs], :]
+    ground = [axis for axis in range(3) if axis != layout.up]
+    slid = (feet[..., ground].diff(dim=1) * both[..., None]).sum(dim=2)  # (B, T - 1, 2)
+    step = torch.arange(slid.shape[1], device=motion.device).double()
+    near = torch.exp(-((step[:, None] - step) / width).square() / 2)  # (T - 1, T - 1)
+    return layout.fps * (near @ slid) / (near @ both.sum(dim=2, keepdim=True) + RARE)
+
+
+def _bent_legs(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int) -> Tensor:
+    """The motion (B, T, F) with the legs bent so that feet that stand stay where they are on average."""
+    pose = layout(torch.where(valid[..., None], motion.double(), 0.0))
+    assert pose.rotations is not None  # noqa: S101 (features with contacts have rotations)
     local = pose.rotations.clone()  # (B, T, J, 3, 3)
     changed = torch.zeros(*valid.shape, layout.joints, dtype=torch.bool, device=motion.device)
     for leg in legs_of(layout):

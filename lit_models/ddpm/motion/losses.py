@@ -15,9 +15,9 @@ from .skeleton import MotionLayout
 
 NoiseWeighting = Literal["alpha_bar", "uniform"]
 
-TERMS = (
-    "reconstruction",
-    "root",
+OF_COLUMNS = ("reconstruction", "root", "column_acceleration")
+"""Losses of columns, each over its standard deviation, at any level of noise alike."""
+IN_METRES = (
     "velocity",
     "acceleration",
     "bone_length",
@@ -25,6 +25,7 @@ TERMS = (
     "forward_kinematics",
     "foot_contact",
 )
+TERMS = OF_COLUMNS + IN_METRES
 """All losses by name."""
 
 FAINT = 0.05
@@ -47,6 +48,9 @@ class MotionLosses(nn.Module):
     - ``reconstruction``: squared error of columns, each over its standard deviation.
     - ``root``: the same of the few columns that tell where the root goes, which all else has to fit (the feature bias
       of Guo et al., CVPR 2022, as a loss).
+    - ``column_acceleration``: squared error of second differences of columns, each over its standard deviation, without
+      contacts. It weighs quick changes more than the reconstruction does and, being linear, has the same best
+      prediction at every level of noise, so that it smooths motion and pulls at no blur.
     - ``velocity``, ``acceleration``: squared error of first and second differences of joint positions.
     - ``bone_length``: squared error of the distance from each joint to its parent.
     - ``bone_direction``: 1 - cos of the angle to the true bone, over bones that have a length.
@@ -60,7 +64,7 @@ class MotionLosses(nn.Module):
         layout: of the columns.
         unit: the length that counts as 1, m. With a decimetre the terms have the size of the reconstruction.
         contact_speed: a foot that the truth moves no faster stands, m/s.
-        noise_weighting: of all terms but these two: ``alpha_bar`` of a frame's level, or ``uniform``.
+        noise_weighting: of the terms in metres: ``alpha_bar`` of a frame's level, or ``uniform``.
 
     Raises:
         ValueError: an unknown name, a negative weight, or a term that the layout cannot give.
@@ -98,7 +102,7 @@ class MotionLosses(nn.Module):
             valid: frames that exist (B, T) bool.
             std: of the columns (F,), which the reconstruction divides by.
             alpha_bar: share of signal at each frame's level, in [0, 1], (B, T) or (B, 1); None: clean.
-            weight: of reconstruction and root by level (B, T) or (B, 1), None: 1. It weighs the error of x_0: that is
+            weight: of the terms of columns by level (B, T) or (B, 1), None: 1. It weighs the error of x_0: that is
                 ``Diffusion.loss_weight``, times SNR where epsilon is predicted, times SNR + 1 where v is.
 
         Returns:
@@ -106,12 +110,8 @@ class MotionLosses(nn.Module):
         """
         wide = torch.promote_types(prediction.dtype, torch.float32)
         prediction, truth = (torch.where(valid[..., None], x.to(wide), 0.0) for x in (prediction, truth))
-        found = {}
-        columns = {"reconstruction": slice(None), "root": self.layout.root_columns}
-        for name in (name for name in columns if name in self.weights):
-            error = ((prediction - truth) / std)[..., columns[name]].square().mean(dim=-1)  # (B, T)
-            found[name] = _mean(error, valid, weight)
-        physical = [name for name in self.weights if name not in columns]
+        found = self._of_columns((prediction - truth) / std, valid, weight)
+        physical = [name for name in self.weights if name in IN_METRES]
         if physical and (alpha_bar is None or self.noise_weighting == "uniform"):
             found |= self._physical(physical, prediction, truth, valid, None)
         elif physical and alpha_bar is not None:
@@ -120,6 +120,19 @@ class MotionLosses(nn.Module):
             some = self._physical(physical, *(part[clear] for part in (prediction, truth, valid, alpha_bar)))
             none = prediction.new_zeros(len(prediction))
             found |= {name: none.index_put((clear,), term) for name, term in some.items()}
+        return found
+
+    def _of_columns(self, error: Tensor, valid: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        """Terms (B,) of the error of the columns (B, T, F), each over its standard deviation."""
+        found = {}
+        for name in (name for name in OF_COLUMNS if name in self.weights):
+            of, length = error, 1
+            if name == "root":
+                of = error[..., self.layout.root_columns]
+            elif name == "column_acceleration":
+                of, length = self.layout.without_contacts(error).diff(n=2, dim=1), 3
+            level = None if weight is None else _lowest(weight.expand(valid.shape), length)
+            found[name] = _mean(of.square().mean(dim=-1), runs(valid, length), level)
         return found
 
     def _physical(

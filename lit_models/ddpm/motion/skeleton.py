@@ -235,6 +235,17 @@ class MotionLayout(nn.Module):
         columns = torch.cat([self._columns(motion)[..., :1, :], columns[..., 1:, :]], dim=-2).flatten(-2)
         return torch.cat([columns, motion[..., columns.shape[-1] :]], dim=-1)
 
+    def with_faster_root(self, motion: Tensor, velocity: Tensor) -> Tensor:
+        """The motion (..., T, F) whose root moves over the ground faster by ``velocity`` (..., T - 1, 2), m/s.
+
+        Velocities are those of the world, (x, z), from each frame to the next; features tell the root's own.
+        """
+        columns = motion[..., self.root_columns].clone()
+        angle, _ = self._travelled(motion)
+        seen = _about_y(velocity, -angle[..., 1:])  # from the heading
+        columns[..., 1:3] += torch.cat([seen[..., :1, :], seen], dim=-2).to(motion.dtype)  # the first is as the second
+        return torch.cat([motion[..., : -columns.shape[-1]], columns], dim=-1)
+
     def bones(self, positions: Tensor) -> Tensor:
         """Vectors from parents to their children (..., J - 1, 3) of positions (..., J, 3)."""
         return positions.index_select(-2, self.bone) - positions.index_select(-2, self.bone_parent)

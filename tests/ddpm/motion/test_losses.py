@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from lit_models.ddpm.motion.losses import FAINT, TERMS, MotionLosses, default_weights
+from lit_models.ddpm.motion.losses import FAINT, OF_COLUMNS, TERMS, MotionLosses, default_weights
+from lit_models.ddpm.motion.skeleton import MotionLayout
 
-from .bodies import SIZES, SKELETON, J, layout, lengths, motion, normal
+from .bodies import FPS, SIZES, SKELETON, J, layout, lengths, motion, normal
 
 torch.set_num_threads(1)
 
@@ -99,6 +100,29 @@ def test_closed_forms():
     torch.testing.assert_close(found["reconstruction"][0], (0.1 * frames.square() / 2).square().mean() / 3)
 
 
+def test_the_acceleration_of_columns_is_that_of_their_error_at_every_level_and_leaves_known_frames_alone():
+    truth, frames = torch.zeros(1, 24, 3 * J, dtype=torch.float64), torch.arange(24.0, dtype=torch.float64)
+    wrong = truth.clone()
+    wrong[..., 1] = 0.1 * frames.square() + 5 * frames + 7  # of which the slope and the place cost nothing
+    losses, std = only("column_acceleration"), torch.full((3 * J,), 2.0)
+    found = losses(wrong, truth, lengths(24), std, alpha_bar=torch.tensor([[1e-6]]))["column_acceleration"]
+    assert math.isclose(found, (0.2 / 2) ** 2 / (3 * J))
+    weight = (frames != 9).float()[None]  # a known frame has no level
+    found = losses(wrong, truth, lengths(24), std, weight=weight)["column_acceleration"]
+    assert math.isclose(found, (0.2 / 2) ** 2 / (3 * J) * 19 / 22)  # three differences reach it
+
+
+def test_contacts_may_jump():
+    told = {"kind": "rot6d_velocity", "joints": J, "root": True, "size": SIZES["rot6d_velocity"] + 2, "fps": FPS}
+    body = MotionLayout(SKELETON, told | {"contacts": len(SKELETON["feet"])})
+    losses = MotionLosses(dict.fromkeys(TERMS, 0.0) | {"column_acceleration": 1.0}, body)
+    truth = torch.zeros(1, 24, body.size)
+    for columns, costs in ((body.contact_columns, False), (body.root_columns, True)):
+        wrong = truth.clone()
+        wrong[:, 9, columns] = 1.0
+        assert bool(losses(wrong, truth, lengths(24), torch.ones(body.size))["column_acceleration"] > 0) == costs
+
+
 def test_direction_is_one_minus_cosine_over_bones_that_have_a_length():
     offsets = [*SKELETON["offsets"][:-1], [0.0, 0.0, 0.0]]
     losses = MotionLosses(dict.fromkeys(TERMS, 0.0) | {"bone_direction": 1.0}, layout(offsets=offsets))
@@ -133,7 +157,7 @@ def test_noise_lowers_every_term_but_those_of_the_columns(term):
     truth, std = standing(kind), torch.ones(SIZES[kind])
     call = (noisy(truth), truth, VALID, std)
     clean = only(term, kind=kind)(*call)[term]
-    factor = 1.0 if term in ("reconstruction", "root") else 0.25
+    factor = 1.0 if term in OF_COLUMNS else 0.25
     for signal in (torch.full((3, 1), 0.25), torch.full((3, 24), 0.25)):
         torch.testing.assert_close(only(term, kind=kind)(*call, signal)[term], factor * clean)
         plain = only(term, kind=kind, noise_weighting="uniform")
