@@ -76,6 +76,7 @@ class Plain:
         total = SimpleNamespace(processed=0)
         progress = SimpleNamespace(batch_progress=SimpleNamespace(total=total))
         module.trainer = SimpleNamespace(  # what a loss asks about its step
+            strategy=None,
             world_size=1,
             global_rank=0,
             precision="32-true",

@@ -134,8 +134,10 @@ class RunHistory(Callback):
         """The epochs so far, that which has just ended included, and what the present one has logged."""
         if trainer.state.fn == "fit":
             self._complete(trainer)
-            once = {k: v for k, v in self._fresh(trainer).items() if not k.startswith("train")}  # one step's is no mean
-            checkpoint["callbacks"][self.state_key] = {"rows": self.rows, "pending": self._pending | once}
+            fresh, trained = self._fresh(trainer), trainer.validating  # one step's is no mean, but the last one's stays
+            once = [k for k in fresh if not k.startswith("train") or (trained and f"{k}_step" not in fresh)]
+            pending = self._pending | {k: fresh[k] for k in once}
+            checkpoint["callbacks"][self.state_key] = {"rows": self.rows, "pending": pending}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Continue them in a fit; a test of an earlier checkpoint leaves them alone."""

@@ -23,6 +23,7 @@ SHORT = {
     "scaling": "--processes 1 --steps 2",
 }
 LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "ddpm_pictures", "mdlm_empty"} | {
+    "midi_levels",
     "midi_parsing",
     "midi_training",
     "motion_quality",

@@ -19,6 +19,7 @@ QUIET = (
     r"Using ModelCheckpoint with manual optimization.*",  # a checkpoint after the step is what is wanted
     r"You requested to overfit but enabled .* dataloader shuffling.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # inside Lightning 2.6.6
+    r"Precision bf16-mixed is not supported by the model summary.*",  # which counts parameters all the same
     r".*could not find the monitored key in the returned metrics.*",  # an epoch without validation
 )
 ADVERTISING = "💡 Tip"

@@ -17,7 +17,8 @@ from .evaluation import MODEL
 from .generation import Choice, Encoder, continue_roll
 from .metrics import KeyDetection, Likelihood
 from .module import SequenceModule
-from .network import Hidden
+from .network import Hidden, InputNormalizer
+from .pitch import pitch_stack
 from .transformer import CausalTransformer
 
 UNTUNED = 0.5
@@ -38,15 +39,17 @@ class MelodyTransformer(SequenceModule):
         input_size: features F.
         output_size: keys K.
         num_heads: attention heads of the backbone ``transformer``.
+        channels: units of each key of the backbone ``pitch_tcn``, see ``pitch``; its other units are ``hidden_size``.
+        reach: semitones to either side that a layer of ``pitch_tcn`` sees.
         pos_weight: weight of keys that sound, in training and ``loss``; 1 is the likelihood.
         top_k: k of the top-k accuracy.
         teacher: a run folder or checkpoint of another MelodyTransformer on the same inputs; None for none.
         distil_weight: w, the teacher's share of the loss, in [0, 1].
         temperature: tau.
-        **kwargs: see ``SequenceModule``; ``backbone`` may also be ``transformer``.
+        **kwargs: see ``SequenceModule``; ``backbone`` may also be ``transformer`` or ``pitch_tcn``.
     """
 
-    architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"num_heads"}
+    architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"num_heads", "channels", "reach"}
     hidden: ClassVar[Hidden] = (("relu", 256), ("lstm", 256), ("relu", 256))
     headline = "note_accuracy"
     likelihood = "keys"
@@ -56,6 +59,8 @@ class MelodyTransformer(SequenceModule):
         input_size: int = 64,
         output_size: int = 128,
         num_heads: int = 4,
+        channels: int = 16,
+        reach: int = 12,
         pos_weight: float = 1.0,
         top_k: int = 5,
         teacher: str | None = None,
@@ -73,8 +78,12 @@ class MelodyTransformer(SequenceModule):
             self.likelihoods["teacher"] = Likelihood(keys=True)
 
     def make_network(self) -> nn.Module:
-        """One backbone more."""
+        """Two backbones more."""
         h = self.hparams
+        if h["backbone"] == "pitch_tcn":
+            self.normalizer = InputNormalizer(h["input_size"])  # one scale for all keys
+            shape = ("input_size", "output_size", "hidden_size", "channels", "reach", "kernel_size", "num_layers")
+            return pitch_stack(**{name: h[name] for name in (*shape, "dropout")})
         if h["backbone"] != "transformer":
             return super().make_network()
         names = ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "dropout")

@@ -99,8 +99,10 @@ def make_stack(
             add(hidden_size, conv, nn.BatchNorm1d(hidden_size), nn.PReLU(hidden_size))
     elif backbone == "residual_tcn":
         layers.append(nn.Linear(width, hidden_size))
-        layers.extend(ResidualBlock(hidden_size, kernel_size, 2**level, dropout) for level in range(num_layers))
         width = hidden_size
+        for level in range(num_layers):
+            first, second = (nn.Conv1d(width, hidden_size, kernel_size, dilation=2**level) for _ in range(2))
+            layers.append(ResidualBlock(first, second, dropout))
     elif backbone == "mlp":
         for _ in range(num_layers):
             add(hidden_size, nn.Linear(width, hidden_size), nn.Tanh())

@@ -15,16 +15,14 @@ class ResidualBlock(nn.Module):
     convolution only copies, and that a PReLU of slope 1 leaves alone. ``chain`` is that, exactly.
 
     Args:
-        size: channels C.
-        kernel_size: taps k.
-        dilation: frames from tap to tap.
-        dropout: rate behind each convolution, in training.
+        first: causal ``nn.Conv1d`` of C channels without padding, or what ``plain()`` writes out as one.
+        second: another one of the same taps.
+        dropout: rate behind each, in training.
     """
 
-    def __init__(self, size: int, kernel_size: int, dilation: int, dropout: float) -> None:
+    def __init__(self, first: Any, second: Any, dropout: float) -> None:
         super().__init__()
-        self.first = nn.Conv1d(size, size, kernel_size, dilation=dilation)
-        self.second = nn.Conv1d(size, size, kernel_size, dilation=dilation)
+        self.first, self.second = first, second
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
@@ -45,18 +43,19 @@ class ResidualBlock(nn.Module):
     @torch.no_grad()
     def chain(self) -> list[nn.Module]:
         """Two convolutions of 2 C channels, each with a PReLU, a sum, a ReLU: equal to ``forward`` in evaluation."""
-        size, reach = self.first.in_channels, self.first.kernel_size[0]
+        narrow = [layer if isinstance(layer, nn.Conv1d) else layer.plain() for layer in (self.first, self.second)]
+        size, reach = narrow[0].in_channels, narrow[0].kernel_size[0]
         copy = torch.eye(size)
         rectified = nn.PReLU(2 * size)
         rectified.weight.copy_(torch.cat([torch.zeros(size), torch.ones(size)]))
-        options: Any = {"kernel_size": reach, "dilation": self.first.dilation}
+        options: Any = {"kernel_size": reach, "dilation": narrow[0].dilation}
         first, second = nn.Conv1d(size, 2 * size, **options), nn.Conv1d(2 * size, 2 * size, groups=2, **options)
-        for wide, narrow in ((first, self.first), (second, self.second)):
-            assert wide.bias is not None and narrow.bias is not None  # noqa: S101, PT018  # for mypy
+        for wide, layer in zip((first, second), narrow, strict=True):
+            assert wide.bias is not None and layer.bias is not None  # noqa: S101, PT018  # for mypy
             wide.weight.zero_()
             wide.bias.zero_()
-            wide.weight[:size].copy_(narrow.weight)
-            wide.bias[:size].copy_(narrow.bias)
+            wide.weight[:size].copy_(layer.weight)
+            wide.bias[:size].copy_(layer.bias)
             wide.weight[size:, :, -1].copy_(copy)
         total = nn.Linear(2 * size, size)
         total.weight.copy_(torch.cat([copy, copy], dim=1))
@@ -64,7 +63,7 @@ class ResidualBlock(nn.Module):
         return [first, rectified, second, rectified, total, nn.ReLU()]
 
 
-def convolve(layer: nn.Conv1d, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+def convolve(layer: Any, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
     """A causal convolution of (B, T, C) behind what it saw before (zeros where that is None), and what it has seen."""
     reach = (layer.kernel_size[0] - 1) * layer.dilation[0]
     past = x.new_zeros(len(x), reach, x.shape[2]) if past is None else past

@@ -58,9 +58,12 @@ class LayerStack(nn.Module):
 
 
 @torch.no_grad()
-def _plain(layer: nn.Module) -> nn.Module:
+def _plain(layer: Any) -> nn.Module:
+    if hasattr(layer, "plain"):
+        written: nn.Module = layer.plain()
+        return written
     if not isinstance(layer, nn.Linear) or not is_parametrized(layer):
-        return layer
+        return layer  # type: ignore[no-any-return]
     plain = nn.Linear(layer.in_features, layer.out_features)
     plain.weight.copy_(layer.weight)
     plain.bias.copy_(layer.bias)

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
@@ -65,6 +66,34 @@ def test_a_batch_that_was_cut_off_counts_once(whole, tmp_path):
     checkpoint["callbacks"]["EpochMeans"] = checkpoint["callbacks"].pop("Failing")
     torch.save(checkpoint, tmp_path / "last.ckpt")
     assert repr(rows(tmp_path / "again", ckpt_path=tmp_path / "last.ckpt", weights_only=True)) == repr(whole[1])
+
+
+class CutOff(Callback):
+    """Fails in a validation."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_validation_batch_end(self, trainer, *args):
+        if trainer.current_epoch == self.epoch:
+            raise KeyError("in a validation")
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+@pytest.mark.parametrize("every", [None, 3])
+def test_a_validation_that_was_cut_off_is_done_again(epoch, every, tmp_path):
+    def course(folder, *extra, **fit):
+        history = callbacks.RunHistory(plots=False)
+        module, data = make(NAME)
+        trainer = make_trainer(folder, callbacks.EpochMeans(), history, *extra, val_check_interval=every)
+        trainer.fit(module, data, **fit)
+        return [{name: row[name] for name in sorted(row) if "second" not in name} for row in history.rows]
+
+    last = ModelCheckpoint(tmp_path, filename="last", save_on_exception=True, enable_version_counter=False)
+    with pytest.raises(KeyError):
+        course(tmp_path, CutOff(epoch), last)
+    again = course(tmp_path / "again", ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert repr(again) == repr(course(tmp_path / "whole"))
 
 
 def test_the_first_process_takes_all_when_their_number_changes(whole, tmp_path):

@@ -113,6 +113,17 @@ class Inject(Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         self._do("epoch")
 
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self._break_off(trainer, "batch")
+
+    def on_validation_end(self, trainer, pl_module):
+        self._break_off(trainer, "end")
+
+    def _break_off(self, trainer, place: str) -> None:
+        wanted = self.fault.get("epoch"), self.fault.get("place")
+        if self.kind == "validation" and trainer.state.fn == "fit" and wanted == (trainer.current_epoch, place):
+            raise KeyboardInterrupt if self.fault["interrupt"] else WorkerError("of the validation")
+
     def on_fit_end(self, trainer, pl_module):
         """Leave the numbers that later faults are drawn from."""
         if self.kind == "count":

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from lit_models.cli.ending import FAILED, TERMINATED
+from lit_models.cli.ending import CTRL_C, FAILED, TERMINATED
 from lit_models.core.registry import REGISTRY
 from tests.disks import small_disk
 
@@ -81,6 +81,16 @@ def test_an_exception_in_a_loader_worker(name, batch, run, whole):
     end = run.start("--data.num_workers=1", fault={"kind": "worker", "batch": batch})
     assert end.status == FAILED
     assert "WorkerError" in run.said()
+    require_same(run.finish(), whole(name).outcome)
+
+
+@algorithms("PPOLagrangian")
+@pytest.mark.parametrize("place", ["batch", "end"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_validation_that_is_cut_off(name, epoch, place, run, whole):
+    interrupt = (epoch == 1) == (place == "batch")
+    end = run.start(fault={"kind": "validation", "epoch": epoch, "place": place, "interrupt": interrupt})
+    assert end.status == (CTRL_C if interrupt else FAILED), run.said()
     require_same(run.finish(), whole(name).outcome)
 
 
