@@ -11,7 +11,8 @@ update and critics directly.
 
 CPU seconds are those of the whole process, the threads of loggers included; wall seconds also hold what other programs
 took, and say more about the machine. ``added`` is the median of the differences between neighbouring steps, ``share``
-its share of the plain step.
+its share of the plain step. The row ``--bare`` is Lightning's own part, whatever is trained: one small layer under a
+Trainer without callbacks, loggers and progress bar.
 """
 
 import argparse
@@ -28,10 +29,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
 import callbacks
 from lit_models.cli import main as litmotif
@@ -76,7 +79,7 @@ class Plain:
         total = SimpleNamespace(processed=0)
         progress = SimpleNamespace(batch_progress=SimpleNamespace(total=total))
         module.trainer = SimpleNamespace(  # what a loss asks about its step
-            strategy=None,
+            strategy=SingleDeviceStrategy(),
             world_size=1,
             global_rank=0,
             precision="32-true",
@@ -212,10 +215,51 @@ def measure(config: str, steps: int, options: list[str], folder: Path) -> dict[s
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
+class Bare(LightningModule):
+    """One small layer, which logs nothing, and a plain step of its copy before each of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.copy = nn.Linear(8, 8), [nn.Linear(8, 8)]  # the copy is no part of the module
+        self.other = torch.optim.AdamW(self.copy[0].parameters(), fused=True)
+        self.clock, self.times = Clock(), {"plain": [], "litmotif": []}
+        self.batches = iter(DataLoader(torch.randn(80_000, 8), 8))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """As the plain loop has it."""
+        return torch.optim.AdamW(self.layer.parameters(), fused=True)
+
+    def on_train_batch_start(self, batch: torch.Tensor, batch_idx: int) -> None:
+        """Between two steps."""
+        if batch_idx:
+            self.times["litmotif"].append(self.clock.passed())
+        self.clock.passed()
+        loss = self.copy[0](next(self.batches)).square().mean()
+        self.other.zero_grad()
+        loss.backward()
+        self.other.step()
+        self.times["plain"].append(self.clock.passed())
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        """A loss."""
+        return self.layer(batch).square().mean()  # type: ignore[no-any-return]
+
+
+def bare(steps: int) -> dict[str, list[tuple[float, float]]]:
+    """CPU and wall seconds of each step of Lightning alone and of a plain loop."""
+    without = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    module = Bare()
+    Trainer(max_epochs=1, accelerator="cpu", **dict.fromkeys(without, False)).fit(
+        module, DataLoader(torch.randn(8 * steps, 8), 8)
+    )
+    return module.times
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
+    parser.add_argument("--bare", action="store_true", help="Lightning alone, too")
+    parser.add_argument("--configs", nargs="*", default=list(CONFIGS), choices=list(CONFIGS))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--options", nargs="*", default=[], help="for the command, as KEY=VALUE without dashes")
@@ -227,6 +271,8 @@ def main() -> None:
     for config in args.configs:
         with tempfile.TemporaryDirectory() as folder:
             table.add_row(config, *row(measure(config, args.steps, args.options, Path(folder))))
+    if args.bare:
+        table.add_row("Lightning alone", *row(bare(args.steps)))
     Console(width=110).print(table)
 
 
