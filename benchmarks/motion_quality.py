@@ -90,16 +90,14 @@ def quality(run: Path, evaluator: Path, out: Path, threads: int) -> Table:
 
 
 def ablation(out: Path, seeds: int, threads: int) -> Table:
-    """Jitter with and without the losses of velocity and acceleration: mean and range over seeds."""
+    """Jitter without and with the losses that smooth motion: mean and range over seeds."""
     table = Table("losses", *(name.replace("_", " ") for name in JITTER), "jerk of real motion")
     for name, terms in TERMS.items():
         weights = f"--model.loss_weights={{{terms}, forward_kinematics: 0}}"
         results = []
         for seed in range(seeds):
-            folder, size = (
-                out / "ablation" / f"{name.replace(', ', '_')}_{seed}",
-                (*SMALL, weights, f"--seed_everything={seed}"),
-            )
+            folder = out / "ablation" / f"{name.replace(', ', '_')}_{seed}"
+            size = (*SMALL, weights, f"--seed_everything={seed}")
             run = trained("ddpm/motion_procedural", folder, threads, *size)
             results.append(tested(run, folder / "test.json", threads, *size))
         cells = []

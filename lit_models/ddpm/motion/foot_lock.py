@@ -82,8 +82,7 @@ def sliding(layout: MotionLayout, motion: Tensor, valid: Tensor, width: float) -
         width: frames, the standard deviation of a Gaussian over the steps at which feet stand; it bridges the others.
     """
     legs = legs_of(layout)
-    stands = motion[..., layout.contact_columns][..., [leg.contact for leg in legs]] > 0.5  # (B, T, legs)
-    stands = stands & valid[..., None]
+    stands = _stands(layout, motion, valid)[..., [leg.contact for leg in legs]]  # (B, T, legs)
     both = (stands[:, 1:] & stands[:, :-1]).double()  # (B, T - 1, legs)
     feet = layout.positions(torch.where(valid[..., None], motion.double(), 0.0))[..., [leg.end for leg in legs], :]
     ground = [axis for axis in range(3) if axis != layout.up]
@@ -97,11 +96,11 @@ def _bent_legs(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int) -
     """The motion (B, T, F) with the legs bent so that feet that stand stay where they are on average."""
     pose = layout(torch.where(valid[..., None], motion.double(), 0.0))
     assert pose.rotations is not None  # noqa: S101 (features with contacts have rotations)
+    stands = _stands(layout, motion, valid)
     local = pose.rotations.clone()  # (B, T, J, 3, 3)
     changed = torch.zeros(*valid.shape, layout.joints, dtype=torch.bool, device=motion.device)
     for leg in legs_of(layout):
-        stands = (motion[..., layout.contact_columns][..., leg.contact] > 0.5) & valid  # (B, T)
-        shift = held(pose.positions[..., leg.end, :], stands, fade)  # (B, T, 3)
+        shift = held(pose.positions[..., leg.end, :], stands[..., leg.contact], fade)  # (B, T, 3)
         above = _world(layout, pose.rotations, layout.parents[leg.hip])
         hip, knee, ankle = (_world(layout, pose.rotations, joint) for joint in leg[:3])
         first, second, third = (pose.positions[..., joint, :] for joint in leg[:3])
@@ -112,6 +111,11 @@ def _bent_legs(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int) -
             local[..., joint, :, :] = upper.transpose(-1, -2) @ lower
             changed[..., joint] = moves
     return layout.with_rotations(motion, local, changed)
+
+
+def _stands(layout: MotionLayout, motion: Tensor, valid: Tensor) -> Tensor:
+    """Which feet the model says to stand, bool (B, T, feet)."""
+    return (motion[..., layout.contact_columns] > 0.5) & valid[..., None]
 
 
 def held(place: Tensor, stands: Tensor, fade: int) -> Tensor:
