@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lit_models.diffusion.paths import make_path
-from lit_models.diffusion.process import Diffusion, make_diffusion
+from lit_models.diffusion.process import Diffusion, make_path
 from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver, LinearSampler
+from lit_models.diffusion.schedules import make_diffusion
 
 RHOS = (0.2, 0.5, 0.9)
 PROCESSES = (

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lit_models.diffusion.paths import level_path, uniform_path
-from lit_models.diffusion.process import BETA_SCHEDULES, PREDICTION_TYPES, Diffusion, make_betas, make_diffusion
+from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion, level_path, uniform_path
 from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver, Sampler, gaussian
+from lit_models.diffusion.schedules import BETA_SCHEDULES, make_betas, make_diffusion
 
 STEPS = (10, 20, 50, 1000)
 SAMPLERS: dict[str, tuple[Sampler, str, dict[str, Any]]] = {

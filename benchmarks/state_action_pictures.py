@@ -21,8 +21,8 @@ from datamodules.trajectories.contact import poses
 from datamodules.trajectories.frames import Frame, to_character, to_world
 from datamodules.trajectories.kinematics import g1
 from datamodules.trajectories.skeleton import Skeleton, save_animation
-from lit_models.diffusion.process import make_diffusion
 from lit_models.diffusion.rolling import Rest, make_rolling
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.module import StateActionDDPM
 from lit_models.state_action.objective import known_tokens
 

@@ -1,4 +1,4 @@
-"""What the modules of this folder share: held-out batches are completed, compared, shown and logged."""
+"""Evaluation: held-out batches are completed, compared row by row, shown and logged."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence

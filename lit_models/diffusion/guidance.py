@@ -1,4 +1,4 @@
-"""Guidance: differentiable costs, or a condition, steer a model that never saw them in training.
+"""Guidance: differentiable costs steer a model that never saw them in training.
 
 Plans of density p(x_0) exp(-strength G(x_0)) have the score of p plus a term that moves x_0-hat, the posterior mean of
 x_0 given x_k. At each step x_0-hat goes to the minimiser of
@@ -260,30 +260,3 @@ def _ratio(a: Tensor, b: Tensor) -> Tensor:
 
 def _combine(a: Streams, factor: Tensor, b: Streams) -> Streams:
     return tuple(u + factor[:, None, None] * v for u, v in zip(a, b, strict=True))
-
-
-def classifier_free(
-    denoise: Callable[[Streams, Streams, Tensor], Streams], condition: Tensor, empty: Tensor, scale: float
-) -> Denoiser:
-    """Classifier-free guidance (Ho and Salimans, arXiv:2207.12598, eq. 6, with scale = 1 + w), as one doubled batch.
-
-    Whether epsilon, x_0 or v is mixed makes no difference: each is an affine map of the others at the same x_k, and the
-    factors of the mixture add up to 1.
-
-    Args:
-        denoise: (x_k, levels, condition) -> predictions, trained with the condition dropped at times.
-        condition: (B, ...).
-        empty: what stood for a dropped condition, (B, ...) or (1, ...).
-        scale: 1 is the condition alone, 0 none, above 1 more than asked for.
-
-    Returns:
-        A denoiser of B samples.
-    """
-    both = torch.cat([condition, empty.expand_as(condition)])
-
-    def guided(x: Streams, levels: Streams) -> Streams:
-        x, levels = (tuple(torch.cat([value, value]) for value in streams) for streams in (x, levels))
-        halves = [prediction.chunk(2) for prediction in denoise(x, levels, both)]
-        return tuple(torch.lerp(without, told, scale) for told, without in halves)
-
-    return guided

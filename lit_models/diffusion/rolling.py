@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .paths import level_path
-from .process import Diffusion
+from .process import Diffusion, level_path
 from .samplers import Noise, Streams
 
 Rest = Literal["ramp"] | Sequence[int]

@@ -2,7 +2,7 @@
 
 A sample is a tuple of streams, x = (states (B, T, S), actions (B, T, A)) or one stream alone. A path (N + 1, ...) gives
 the levels of one stream before each of N steps and after the last; path[i] broadcasts to (B, T). A token whose path is
-0 throughout is known: it stays as it is, bit for bit, which is inpainting; ``paths`` makes them.
+0 throughout is known: it stays as it is, bit for bit, which is inpainting; ``process.make_path`` makes them.
 
 One step of DDPM, DDIM and DPM-Solver++ is the same linear map with other factors,
 
@@ -34,6 +34,33 @@ Noise = Callable[[Sequence[int], torch.dtype], Tensor]
 def single(denoise: Callable[[Tensor, Tensor], Tensor]) -> Denoiser:
     """A denoiser of one stream from a network (x (B, T, D), levels (B, T)) -> prediction (B, T, D)."""
     return lambda x, levels: (denoise(x[0], levels[0]),)
+
+
+def classifier_free(
+    denoise: Callable[[Streams, Streams, Tensor], Streams], condition: Tensor, empty: Tensor, scale: float
+) -> Denoiser:
+    """Classifier-free guidance (Ho and Salimans, arXiv:2207.12598, eq. 6, with scale = 1 + w), as one doubled batch.
+
+    Whether epsilon, x_0 or v is mixed makes no difference: each is an affine map of the others at the same x_k, and the
+    factors of the mixture add up to 1.
+
+    Args:
+        denoise: (x_k, levels, condition) -> predictions, trained with the condition dropped at times.
+        condition: (B, ...).
+        empty: what stood for a dropped condition, (B, ...) or (1, ...).
+        scale: 1 is the condition alone, 0 none, above 1 more than asked for.
+
+    Returns:
+        A denoiser of B samples.
+    """
+    both = torch.cat([condition, empty.expand_as(condition)])
+
+    def guided(x: Streams, levels: Streams) -> Streams:
+        x, levels = (tuple(torch.cat([value, value]) for value in streams) for streams in (x, levels))
+        halves = [prediction.chunk(2) for prediction in denoise(x, levels, both)]
+        return tuple(torch.lerp(without, told, scale) for told, without in halves)
+
+    return guided
 
 
 def gaussian(generator: torch.Generator) -> Noise:

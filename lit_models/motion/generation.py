@@ -13,11 +13,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..diffusion.guidance import classifier_free
-from ..diffusion.paths import uniform_path
-from ..diffusion.process import Diffusion
-from ..diffusion.samplers import DDIM, Denoiser, Noise, Sampler, Streams
-from .judge.network import Standardised
+from ..diffusion.process import Diffusion, uniform_path
+from ..diffusion.samplers import DDIM, Denoiser, Noise, Sampler, Streams, classifier_free
+from .network import Standardised
 
 Inpainting = Literal["clean", "replace", "repaint"]
 INPAINTINGS = ("clean", "replace", "repaint")

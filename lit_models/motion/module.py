@@ -10,17 +10,17 @@ from torch.nn.functional import pad
 
 from ..core.evaluation import EvaluatedModule
 from ..core.seeding import generator
-from ..diffusion.process import BetaSchedule, LossWeighting, PredictionType, make_diffusion
-from ..state_action.planner import SamplerName, make_sampler
+from ..diffusion.process import LossWeighting, PredictionType
+from ..diffusion.sampler_names import SamplerName, make_sampler
+from ..diffusion.schedules import BetaSchedule, make_diffusion, scaled
 from .batch import Batch
 from .foot_lock import lock_feet
 from .generation import Condition, Generation, Given, Inpainting, beginning
 from .judge.module import load_evaluator
 from .judge.motion_evaluation import Keys, MotionEvaluation
-from .judge.network import Standardised
 from .losses import MotionLosses, NoiseWeighting
-from .network import MotionTransformer
-from .objective import Draw, MotionObjective, scaled
+from .network import MotionTransformer, Standardised
+from .objective import Draw, MotionObjective
 from .skeleton import MotionLayout
 from .text import make_text_encoder
 

@@ -1,6 +1,7 @@
-"""The denoiser of motion: a DiT over frames that is told the noise, a text and, frame by frame, what is heard."""
+"""Networks of motion: its units, an encoder of sound, and the denoiser, a DiT over frames under text and sound."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 
 from ..layers.dit import DiTBlock, Modulations, modulate
 from ..layers.embedding import TimeEmbedding
-from .audio import AudioEncoder
 
 
 def sinusoids(length: int, size: int) -> Tensor:
@@ -25,6 +25,100 @@ def sinusoids(length: int, size: int) -> Tensor:
     omega = torch.exp(torch.arange(half) * (-math.log(10_000.0) / half))
     angle = torch.arange(length)[:, None] * omega
     return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :size]
+
+
+class Standardised(nn.Module):
+    """Standard units of motion: it keeps the statistics of the columns, which lie in the checkpoint.
+
+    Args:
+        size: columns F.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def fit(self, mean: Any, std: Any) -> None:
+        """Take the statistics of the training data, each (F,); columns that do not vary have a std of 1.
+
+        Raises:
+            ValueError: a wrong length, or a std that is not positive.
+        """
+        for name, value in (("mean", mean), ("std", std)):
+            found = torch.as_tensor(value, dtype=torch.float32)
+            if found.shape != self.mean.shape or (name == "std" and not bool((found > 0).all())):
+                raise ValueError(f"{name} of shape {tuple(found.shape)}: ({len(self.mean)},), and a std is positive.")
+            getattr(self, name).copy_(found)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are statistics."""
+        return bool(self.mean.any()) or bool((self.std != 1).any())
+
+    def normalise(self, motion: Tensor, valid: Tensor) -> Tensor:
+        """From physical units (B, T, F), 0 where no frame exists."""
+        return torch.where(valid[..., None], self.standardise(motion), 0.0)
+
+    def standardise(self, motion: Tensor) -> Tensor:
+        """From physical units (..., F), all of which exist."""
+        return (motion - self.mean) / self.std
+
+    def physical(self, motion: Tensor) -> Tensor:
+        """Back to physical units (B, T, F)."""
+        return motion * self.std + self.mean
+
+
+class AudioEncoder(nn.Module):
+    """Residual convolutions over audio features at the motion's frame rate; frame t of the result belongs to frame t.
+
+    Dilations double from layer to layer (van den Oord et al., arXiv:1609.03499, section 2.1), looking as far ahead as
+    back: gestures begin before the words that they belong to. Before each convolution what lies beyond the end is set
+    to 0, as what lies beyond the edge of a batch is, so that neither the padding's length nor its content matters.
+
+    Args:
+        audio_size: features A of a frame.
+        hidden_size: token width D.
+        num_layers: convolutions.
+        kernel_size: frames that each one sees, odd.
+
+    Raises:
+        ValueError: an even kernel, which would shift the result by half a frame.
+    """
+
+    def __init__(self, audio_size: int, hidden_size: int, num_layers: int = 3, kernel_size: int = 5) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"audio_kernel={kernel_size}: an odd number of frames, so that the result stays aligned.")
+        self.reach = kernel_size // 2 * (2**num_layers - 1)
+        """Frames that a token hears before and after its own; the receptive field is 2 ``reach`` + 1."""
+        self.enter = nn.Linear(audio_size, hidden_size)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(hidden_size, hidden_size, kernel_size, padding="same", dilation=2**layer)
+            for layer in range(num_layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(num_layers))
+        self.leave = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, audio: Tensor, valid: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            audio: features (B, T, A).
+            valid: frames that exist (B, T) bool.
+
+        Returns:
+            Tokens (B, T, D); of no meaning where no frame exists.
+        """
+        beyond = ~valid[..., None]  # (B, T, 1)
+        x = self.enter(audio.masked_fill(beyond, 0))  # (B, T, D)
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            heard = norm(x).masked_fill(beyond, 0).transpose(1, 2)  # (B, D, T)
+            x = x + F.gelu(convolution(heard)).transpose(1, 2)  # (B, T, D)
+        return self.leave(x)  # type: ignore[no-any-return]  # (B, T, D)
 
 
 class MotionTransformer(nn.Module):

@@ -1,7 +1,7 @@
 """What is learned: the noise that motions are shown under, and what the network's idea of them costs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,20 +10,8 @@ from torch import Tensor
 from ..diffusion.process import Diffusion, LossWeighting
 from .batch import Batch
 from .generation import Condition, Network
-from .judge.network import Standardised
 from .losses import MotionLosses
-
-
-def scaled(diffusion: Diffusion, signal_scale: float) -> Diffusion:
-    """The same process with signal over noise, the root of its SNR, multiplied at each level.
-
-    Raises:
-        ValueError: a scale that is not positive.
-    """
-    if not signal_scale > 0:
-        raise ValueError(f"signal_scale={signal_scale}: above 0, and below 1 for more noise.")
-    kept = diffusion.alpha_bar
-    return replace(diffusion, alpha_bar=kept / (kept + (1 - kept) / signal_scale**2))
+from .network import Standardised
 
 
 class Draw(NamedTuple):

@@ -9,9 +9,10 @@ from torch import Tensor
 from ..core.evaluation import EvaluatedModule
 from ..core.seeding import generator
 from ..diffusion.guidance import Guidance, GuidanceSettings
-from ..diffusion.paths import TimestepSpacing
-from ..diffusion.process import BetaSchedule, LossWeighting, PredictionType
+from ..diffusion.process import LossWeighting, PredictionType, TimestepSpacing
 from ..diffusion.rolling import Rolling
+from ..diffusion.sampler_names import SamplerName, make_sampler
+from ..diffusion.schedules import BetaSchedule
 from .batch import Batch, Policy
 from .closed_loop import GuidedPolicy, try_tasks
 from .costs import CostFunction, make_costs
@@ -20,7 +21,7 @@ from .network import Attention, StateActionTransformer
 from .normalizer import Normalizer
 from .objective import LevelSampling, make_objective
 from .plan_evaluation import LOSSES, PlanEvaluation
-from .planner import Plan, Planner, SamplerName, Tick, make_sampler, row_noise
+from .planner import Plan, Planner, Tick, row_noise
 
 NETWORK = ("num_train_timesteps", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "dropout", "attention")
 OBJECTIVE = (
@@ -63,7 +64,7 @@ class StateActionDDPM(EvaluatedModule):
         sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
         sampler_options: of its constructor, such as ``{eta: 1.0}`` or ``{class_path: ...}``.
         sampling_steps: model evaluations a plan; None takes K.
-        timestep_spacing: of the levels of a plan with fewer steps, see ``paths.make_path``.
+        timestep_spacing: of the levels of a plan with fewer steps, see ``process.make_path``.
         within_limits: keep the joints of plans within their limits, where the layout tells them.
         guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
             [0.5, 0]}]``.

@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..diffusion.process import BetaSchedule, Diffusion, LossWeighting, PredictionType, make_diffusion
+from ..diffusion.process import Diffusion, LossWeighting, PredictionType
 from ..diffusion.samplers import Denoiser, Streams
+from ..diffusion.schedules import BetaSchedule, make_diffusion
 
 LevelSampling = Literal["independent", "shared", "mixed"]
 SHARED = {"independent": 0.0, "shared": 1.0, "mixed": 0.5}

@@ -1,37 +1,18 @@
 """From what has happened to what shall happen: a sampler completes the window."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..diffusion.diffusers_sampler import DiffusersSampler
 from ..diffusion.guidance import Guidance
-from ..diffusion.paths import TimestepSpacing, make_path
-from ..diffusion.process import Diffusion
+from ..diffusion.process import Diffusion, TimestepSpacing, make_path
 from ..diffusion.rolling import Rest, Rolling, make_rolling
-from ..diffusion.samplers import (
-    DDIM,
-    DDPM,
-    Denoiser,
-    DPMSolver,
-    Guide,
-    Noise,
-    Sampler,
-    Streams,
-)
+from ..diffusion.samplers import Denoiser, Guide, Noise, Sampler, Streams
 from .frames import moved_on
 from .normalizer import Normalizer
-
-SamplerName = Literal["ddpm", "ddim", "dpm_solver", "diffusers"]
-SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    "ddpm": DDPM,
-    "ddim": DDIM,
-    "dpm_solver": DPMSolver,
-    "diffusers": DiffusersSampler,
-}
 
 
 class Plan(NamedTuple):
@@ -58,24 +39,6 @@ class Tick(NamedTuple):
     noise: Streams | None = None
 
 
-def make_sampler(name: SamplerName, options: Mapping[str, Any] | None) -> Sampler:
-    """A sampler by name.
-
-    Args:
-        name: ``ddpm``, ``ddim``, ``dpm_solver``, or ``diffusers`` with a ``class_path``.
-        options: of its constructor.
-
-    Raises:
-        ValueError: an unknown name or option.
-    """
-    if name not in SAMPLERS:
-        raise ValueError(f"sampler={name!r}: choose one of {', '.join(SAMPLERS)}.")
-    try:
-        return SAMPLERS[name](**dict(options or {}))
-    except TypeError as error:
-        raise ValueError(f"sampler_options of sampler={name!r}: {error}.") from error
-
-
 def row_noise(sources: Sequence[torch.Generator]) -> Noise:
     """Noise whose rows have a generator each, so that nothing depends on how rows are dealt to batches or processes."""
 
@@ -97,7 +60,7 @@ class Planner:
         known: tokens of states and actions that are given (2, W) bool.
         sampler: which.
         steps: model evaluations a plan; None takes one a level.
-        timestep_spacing: of the levels, see ``samplers.make_path``.
+        timestep_spacing: of the levels, see ``process.make_path``.
         within_limits: clamp joint angles of x_0-hat, in states and in actions that are joint positions, to their limits
             at each step.
     """

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from lit_models.diffusion.diffusers_sampler import DiffusersSampler, seeded
-from lit_models.diffusion.paths import level_path, uniform_path
-from lit_models.diffusion.process import PREDICTION_TYPES, make_diffusion
+from lit_models.diffusion.process import PREDICTION_TYPES, level_path, uniform_path
 from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver, gaussian, single
+from lit_models.diffusion.schedules import make_diffusion
 
 from .gaussians import Gaussian, law
 

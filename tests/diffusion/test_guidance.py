@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from lit_models.diffusion.diffusers_sampler import DiffusersSampler
-from lit_models.diffusion.guidance import Guidance, GuidanceSettings, classifier_free
-from lit_models.diffusion.paths import level_path, uniform_path
-from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion, make_diffusion
-from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver, gaussian
+from lit_models.diffusion.guidance import Guidance, GuidanceSettings
+from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion, level_path, uniform_path
+from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver, classifier_free, gaussian
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.costs import Sum
 
 from .gaussians import Gaussian, law

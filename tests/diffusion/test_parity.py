@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from lit_models.diffusion.process import BETA_SCHEDULES, PREDICTION_TYPES
+from lit_models.diffusion.process import PREDICTION_TYPES
+from lit_models.diffusion.schedules import BETA_SCHEDULES
 from tests import scripts
 
 QUANTITIES = ("add_noise", "velocity", "DDPM", "DDPM fixed_large", "DDIM eta 0", "DDIM eta 1", "DPM++ 2M")

@@ -4,7 +4,8 @@ import warnings
 import pytest
 import torch
 
-from lit_models.diffusion.process import BETA_SCHEDULES, PREDICTION_TYPES, Diffusion, make_betas, make_diffusion
+from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion
+from lit_models.diffusion.schedules import BETA_SCHEDULES, make_betas, make_diffusion
 
 STEPS = (10, 20, 50, 1000)
 KINDS = [(a, b) for a in PREDICTION_TYPES for b in PREDICTION_TYPES]

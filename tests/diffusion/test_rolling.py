@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from lit_models.diffusion.process import Diffusion, make_diffusion
+from lit_models.diffusion.process import Diffusion
 from lit_models.diffusion.rolling import Rolling, make_rolling, ramp
 from lit_models.diffusion.samplers import DDIM, DDPM, gaussian, single
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.objective import known_tokens
 
 TOP = 20

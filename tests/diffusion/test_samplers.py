@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from lit_models.diffusion.paths import TRACE, level_path, make_path, uniform_path
-from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion, make_diffusion
+from lit_models.diffusion.process import PREDICTION_TYPES, TRACE, Diffusion, level_path, make_path, uniform_path
 from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver, gaussian, single
+from lit_models.diffusion.schedules import make_diffusion
 
 from .gaussians import Gaussian, law
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_models.motion.audio import AudioEncoder
+from lit_models.motion.network import AudioEncoder
 
 T = 40
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from lit_models.diffusion.diffusers_sampler import DiffusersSampler
-from lit_models.diffusion.process import make_diffusion
 from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.motion.generation import Condition, Generation, given_columns, given_frames, motion_noise
 from lit_models.motion.network import MotionTransformer
 from lit_models.motion.text import HashedTextEncoder

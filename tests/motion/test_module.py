@@ -6,8 +6,7 @@ import callbacks
 import datamodules
 import lit_models
 from datamodules.motion.readers import read_folder
-from lit_models.diffusion.process import make_diffusion
-from lit_models.motion.objective import scaled
+from lit_models.diffusion.schedules import make_diffusion, scaled
 
 torch.set_num_threads(1)
 TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 10, "text_size": 16}

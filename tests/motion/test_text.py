@@ -6,14 +6,7 @@ import zlib
 import pytest
 import torch
 
-from lit_models.motion.text import (
-    MAX_WORDS,
-    FrozenTextEncoder,
-    HashedTextEncoder,
-    folder_hash,
-    hashed_word,
-    words,
-)
+from lit_models.motion.text import MAX_WORDS, FrozenTextEncoder, HashedTextEncoder, folder_hash, hashed_word, words
 from lit_models.motion.text_cache import TextCache, cache_folder
 
 TEXTS = ["a person walks", "", "someone turns left, then right, and waves"]

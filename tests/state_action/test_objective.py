@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lit_models.diffusion.process import PREDICTION_TYPES, make_diffusion
+from lit_models.diffusion.process import PREDICTION_TYPES
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.objective import Objective, known_tokens
 
 K, N, W = 10, 2, 7

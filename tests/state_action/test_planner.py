@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from lit_models.diffusion.guidance import Guidance
-from lit_models.diffusion.process import make_diffusion
+from lit_models.diffusion.sampler_names import make_sampler
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.costs import Joystick
 from lit_models.state_action.frames import reframed
 from lit_models.state_action.normalizer import Normalizer
 from lit_models.state_action.objective import known_tokens
-from lit_models.state_action.planner import Plan, Planner, Tick, make_sampler, row_noise
+from lit_models.state_action.planner import Plan, Planner, Tick, row_noise
 
 from .layouts import base, robot
 

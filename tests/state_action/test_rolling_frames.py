@@ -9,13 +9,14 @@ import torch
 from datamodules.trajectories.frames import to_character, to_frame, to_world
 from datamodules.trajectories.rotations import from_yaw, multiply, rotate
 from lit_models.diffusion.guidance import Guidance
-from lit_models.diffusion.process import make_diffusion
+from lit_models.diffusion.sampler_names import make_sampler
+from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.costs import Waypoint
 from lit_models.state_action.frames import moved_on, reframed
 from lit_models.state_action.layout import StateLayout
 from lit_models.state_action.normalizer import Normalizer
 from lit_models.state_action.objective import known_tokens
-from lit_models.state_action.planner import Plan, Planner, make_sampler, row_noise
+from lit_models.state_action.planner import Plan, Planner, row_noise
 
 from ..trajectories.robots import normal, unit
 from .layouts import BARE, ROBOT, bare, base, changed, robot

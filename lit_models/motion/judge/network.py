@@ -1,59 +1,15 @@
 """Networks that judge motions: trained once on real data, they give the features that distances are measured in."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..network import Standardised
+
 STRIDE = 8
 """Frames behind one step of the encoder's last layer."""
-
-
-class Standardised(nn.Module):
-    """A judge of physical motion: it keeps the statistics of the columns, which lie in its checkpoint.
-
-    Args:
-        size: columns F.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("std", torch.ones(size))
-
-    def fit(self, mean: Any, std: Any) -> None:
-        """Take the statistics of the training data, each (F,); columns that do not vary have a std of 1.
-
-        Raises:
-            ValueError: a wrong length, or a std that is not positive.
-        """
-        for name, value in (("mean", mean), ("std", std)):
-            found = torch.as_tensor(value, dtype=torch.float32)
-            if found.shape != self.mean.shape or (name == "std" and not bool((found > 0).all())):
-                raise ValueError(f"{name} of shape {tuple(found.shape)}: ({len(self.mean)},), and a std is positive.")
-            getattr(self, name).copy_(found)
-
-    @property
-    def fitted(self) -> bool:
-        """Whether there are statistics."""
-        return bool(self.mean.any()) or bool((self.std != 1).any())
-
-    def normalise(self, motion: Tensor, valid: Tensor) -> Tensor:
-        """From physical units (B, T, F), 0 where no frame exists."""
-        return torch.where(valid[..., None], self.standardise(motion), 0.0)
-
-    def standardise(self, motion: Tensor) -> Tensor:
-        """From physical units (..., F), all of which exist."""
-        return (motion - self.mean) / self.std
-
-    def physical(self, motion: Tensor) -> Tensor:
-        """Back to physical units (B, T, F)."""
-        return motion * self.std + self.mean
 
 
 class MotionEncoder(nn.Module):
