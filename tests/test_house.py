@@ -1,13 +1,42 @@
 """The rules of the house that a machine can read."""
 
 import ast
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lit_models", "datamodules", "callbacks")
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+ALGORITHMS = ("cpo", "mdlm", "midi", "motion", "state_action")
+SHARED = ("core", "diffusion", "layers")
+"""Rooms of lit_models that every algorithm may import; of these, only core is imported by the others."""
+
+
+def dotted(path):
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path): path for path in FILES}
+
+
+def of_ours(path):
+    """The modules of the three packages that a file imports: anywhere in it, and for types alone too."""
+    package = path.parent.parts
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            for name in (f"{module}.{alias.name}" for alias in node.names):
+                yield name if name in MODULES else module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 def imports(path):
@@ -37,6 +66,35 @@ def test_only_public_names_of_other_libraries_are_imported(path):
             assert not any(part.startswith("_") for part in parts), f"{module}: {names}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_file_has_outgrown_its_room(path):
-    assert len((ROOT / path).read_text().splitlines()) <= 400
+@pytest.mark.parametrize("room", [*ALGORITHMS, *SHARED])
+def test_no_algorithm_imports_another(room):
+    allowed = {room, *SHARED} if room in ALGORITHMS else {room, "core"}
+    for path in (path for path in FILES if path.parts[:2] == ("lit_models", room)):
+        for parts in (module.split(".") for module in of_ours(path)):
+            assert parts[0] != "lit_models" or parts[1] in allowed, f"{path}: {'.'.join(parts)}"
+
+
+def test_no_import_goes_in_a_circle():
+    graph = {name: (set(of_ours(path)) & MODULES.keys()) - {name} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def lines(path):
+    return len((ROOT / path).read_text().splitlines())
+
+
+def test_files_are_short():
+    assert median(map(lines, FILES)) <= 130
+    assert not [str(path) for path in FILES if lines(path) > 380]
+
+
+def test_no_room_of_the_models_holds_more_than_a_fifth_of_their_lines():
+    rooms = Counter()
+    for path in FILES:
+        if path.parts[0] == "lit_models" and len(path.parts) > 2:
+            rooms[path.parts[1]] += lines(path)
+    assert rooms.keys() >= {*ALGORITHMS, *SHARED}
+    assert not {room: count for room, count in rooms.items() if count > rooms.total() / 5}

@@ -4,13 +4,17 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from .base import take
+from .exoskeleton_arm import DT, MARGIN, TOLERANCE, ExoskeletonArm
+from .human import IMPAIRMENTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
-
-    from .exoskeleton_arm import ExoskeletonArm
 
 Array = NDArray[np.float64]
 
@@ -45,6 +49,36 @@ class Picture(NamedTuple):
     human: Array
     step: int
     caption: str
+
+
+def _picture(env: ExoskeletonArm) -> Picture:
+    """What a picture of row 0 shows."""
+    row = take(env.state, torch.zeros(1, dtype=torch.int64, device=env.device))
+    body, angle, time = env.body, row["motion"][:7], row["elapsed"] * DT
+    pose = body.chain.pose(body.links(row["links"]), angle)
+    points = torch.cat((pose.hinge[:, [0, 3, 6], 0], pose.tip), 1)
+    room = (body.half - (angle - body.middle).abs()) / MARGIN
+    motor, _, command, *_ = row["joints"].unbind()
+    target, _ = env.task.target(row["plan"], time)
+    distance, *_, authority = row["score"][:, 0].tolist()
+    kind = IMPAIRMENTS[int(row["human_kind"])]
+    told = f"t {float(time):4.2f} s   distance {100.0 * distance:5.1f} cm   authority {authority:4.2f}"
+    told += f"   level {int(env.levels[0])}   {kind} {float(row['human_severity']):.2f}"
+
+    def plain(value: Tensor) -> Array:
+        return value.cpu().double().numpy()
+
+    return Picture(
+        points=plain(points),
+        target=plain(target[:, 0] * row["traits"][0]),
+        path=plain(row["traits"][0] * env.task.path()),
+        tolerance=TOLERANCE,
+        room=plain(room[:, 0]),
+        motor=plain((motor / body.torque_limit)[:, 0]),
+        human=plain(command[:, 0]),
+        step=int(row["elapsed"]),
+        caption=told,
+    )
 
 
 class ArmView:
@@ -123,9 +157,9 @@ class ArmView:
         self.human = axes.barh(places + 0.17, np.zeros(len(_SHORT)), 0.3, color=_SKIN)
         self.labels = [axes.text(-1.02, i - 0.36, name, fontsize=7, va="center") for i, name in enumerate(_SHORT)]
 
-    def show(self, env: "ExoskeletonArm") -> NDArray[np.uint8] | None:
+    def show(self, env: ExoskeletonArm) -> NDArray[np.uint8] | None:
         """One picture (480, 800, 3), or None where a window shows it."""
-        picture = env.picture()
+        picture = _picture(env)
         if picture.step <= self._step:  # another episode
             self.trail.clear()
         self._step = picture.step

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -90,6 +91,8 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": ["rgb_array", "human"],
     }
+    view: ClassVar[str | None] = None
+    """``MODULE:CLASS`` of its ``View``, imported when first drawn; None where there is nothing to see."""
     cost_names: ClassVar[tuple[str, ...]]
     autoreset: bool = True
     """False leaves an episode that has ended as it is, for ``ScalarEnv``."""
@@ -146,10 +149,6 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     def observe(self, state: State) -> Tensor:
         """(n, D) float32, about unit scale, in the order of ``observation_names``."""
 
-    def make_view(self, mode: str) -> View | None:
-        """What draws the environment, in ``rgb_array`` or a window; None where there is nothing to see."""
-        return None
-
     # ------------------------------------------------------------------ Gymnasium
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -200,7 +199,8 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         """A picture of row 0; None where a window shows it, or nothing is to be drawn."""
         if self.render_mode is None:
             return None
-        self._view = self._view or self.make_view(self.render_mode)
+        if self._view is None and self.view is not None:
+            self._view = resolve_name(self.view)(self.render_mode)
         return None if self._view is None else self._view.show(self)
 
     def close_extras(self, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ Randomness: counter = 16 * elapsed + stream; 0 the episode's draws, 1 dropout an
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,9 +24,6 @@ from .gait import Gait, stride_frequency
 from .human import Human
 from .leg_dynamics import Body, body, inverse_dynamics
 from .leg_robot import COSTS, PEAK_TORQUE, LegRobot
-
-if TYPE_CHECKING:
-    from .leg_view import LegView
 
 DT, SUBSTEPS = 0.01, 4
 MUSCLE = (1.2, 0.9)  # Nm per kg: what hip and knee can give
@@ -89,6 +86,7 @@ class ExoskeletonLeg(BatchedEnv):
     """
 
     metadata: dict[str, Any] = BatchedEnv.metadata | {"render_fps": round(1.0 / DT)}
+    view: ClassVar[str | None] = "datamodules.envs.leg_view:LegView"
     cost_names: ClassVar[tuple[str, ...]] = COSTS
 
     def __init__(
@@ -279,9 +277,3 @@ class ExoskeletonLeg(BatchedEnv):
         torque = 0.4 * state["intended"] + 100.0 * off + 8.0 * off_rate
         share = (torque / PEAK_TORQUE).clamp(-1.0, 1.0)
         return torch.cat((share, torch.ones_like(share[:1])))
-
-    def make_view(self, mode: str) -> "LegView":
-        """See ``leg_view.py``."""
-        from .leg_view import LegView
-
-        return LegView(mode)

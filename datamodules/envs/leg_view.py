@@ -1,17 +1,14 @@
 """A picture of the leg exoskeleton: the walker from the right side, and what acts on the joints."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from .exoskeleton_leg import ExoskeletonLeg
 from .human import IMPAIRMENTS
 from .leg_robot import PEAK_TORQUE
-
-if TYPE_CHECKING:
-    from .exoskeleton_leg import ExoskeletonLeg
 
 _WIDTH, _HEIGHT, _SCALE = 900, 520, 330.0  # pixels, pixels, pixels per m
 _HIP, _GROUND = 270.0, 470.0  # pixels: where the hip is from the left, and the ground from the top
@@ -40,7 +37,7 @@ class LegView:
             pygame.display.set_caption("leg exoskeleton")
         self.clock = pygame.time.Clock()
 
-    def show(self, env: "ExoskeletonLeg") -> NDArray[np.uint8] | None:
+    def show(self, env: ExoskeletonLeg) -> NDArray[np.uint8] | None:
         """The picture (H, W, 3), or None when it went to the window."""
         self.page.fill(_PAPER)
         self._walker(env)
@@ -61,7 +58,7 @@ class LegView:
             self.window = None
 
     # ------------------------------------------------------------------
-    def _walker(self, env: "ExoskeletonLeg") -> None:
+    def _walker(self, env: ExoskeletonLeg) -> None:
         state, legs = env.state, env.legs
         angle, _, _, robot, _, motor = state["joints"][..., 0].tolist()
         target = state["reference"][0, :, 0].tolist()
@@ -105,7 +102,7 @@ class LegView:
         self._line(knee, ankle, colour, width)
         self._line(ankle, toe, colour, max(3, width // 2))
 
-    def _panel(self, env: "ExoskeletonLeg") -> None:
+    def _panel(self, env: ExoskeletonLeg) -> None:
         state = env.state
         left, top = 585.0, 24.0
         kind = IMPAIRMENTS[int(state["human_kind"][0])]

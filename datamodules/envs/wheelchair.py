@@ -8,7 +8,7 @@ Randomness: counter = 16 * elapsed + stream; stream 0 what an episode is, 1 the 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ from .base import BatchedEnv, Outcome, State
 from .human import Human
 from .shared_control import blend
 from .steering import in_frame, safe_speed
-
-if TYPE_CHECKING:
-    from .wheelchair_view import View
 
 LEVELS: dict[str, tuple[float, ...]] = {
     "dropout": (0.0, 0.01, 0.03, 0.06, 0.10),  # chance of a ray to be lost
@@ -80,6 +77,7 @@ class Wheelchair(BatchedEnv):
             ``Human`` refuses.
     """
 
+    view: ClassVar[str | None] = "datamodules.envs.wheelchair_view:View"
     cost_names: ClassVar[tuple[str, ...]] = ("clearance", "speed_margin", "lateral_acceleration", "jerk", "override")
     action_names = ("speed", "yaw_rate", "authority")
     observation_names = (
@@ -296,9 +294,3 @@ class Wheelchair(BatchedEnv):
     def scripted(self, state: State) -> Tensor:
         """The action (3, n) of a sensible hand-written robot, see ``steering.scripted``."""
         return steering.scripted(state, self._rays)
-
-    def make_view(self, mode: str) -> "View":
-        """See ``wheelchair_view.py``."""
-        from .wheelchair_view import View
-
-        return View(mode)

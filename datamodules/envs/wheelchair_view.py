@@ -1,16 +1,14 @@
 """What is drawn of a wheelchair: the room from above, and beside it both commands and what the step cost."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from . import drive, lidar, people, planner, rooms
-
-if TYPE_CHECKING:
-    from .wheelchair import Wheelchair
+from .wheelchair import Wheelchair
 
 Picture = NDArray[np.uint8]
 Point = tuple[float, float]
@@ -39,7 +37,7 @@ class View:
         self.mode = mode
         self.window: Any = None
 
-    def show(self, env: "Wheelchair") -> Picture | None:
+    def show(self, env: Wheelchair) -> Picture | None:
         """The picture (614, 848, 3), or None where a window shows it."""
         picture = draw(env)
         if self.mode == "rgb_array":
@@ -71,7 +69,7 @@ class View:
         self.clock.tick(rate)
 
 
-def draw(env: "Wheelchair") -> Picture:
+def draw(env: Wheelchair) -> Picture:
     """Row 0 as a picture (H, W, 3) uint8."""
     size = (_ROOM + _PANEL + 2 * _EDGE, _ROOM + 2 * _EDGE)
     image = Image.new("RGB", (size[0] * _FINE, size[1] * _FINE), _PAPER)
@@ -109,7 +107,7 @@ class _Pen:
         self.on.rectangle((x * _FINE, y * _FINE, (x + width) * _FINE, (y + height) * _FINE), fill=fill)
 
 
-def _draw_room(pen: _Pen, env: "Wheelchair", state: dict[str, Any]) -> None:
+def _draw_room(pen: _Pen, env: Wheelchair, state: dict[str, Any]) -> None:
     end = rooms.SIZE
     pen.on.rectangle((*pen.at(0, end), *pen.at(end, 0)), fill=_FLOOR)
     pen.disc(float(state["goal"][0]), float(state["goal"][1]), env.goal_tolerance, (214, 238, 222), _GOAL)
@@ -137,7 +135,7 @@ def _draw_room(pen: _Pen, env: "Wheelchair", state: dict[str, Any]) -> None:
             pen.line([(x, y), (x + vx, y + vy)], _INK, 2)
 
 
-def _draw_way(pen: _Pen, env: "Wheelchair", state: dict[str, Any]) -> None:
+def _draw_way(pen: _Pen, env: Wheelchair, state: dict[str, Any]) -> None:
     """The planned way: down the field from where the chair is."""
     place, goal = state["pose"][:2].unsqueeze(1).clone(), state["goal"].unsqueeze(1)
     room = state["room"].view(1).to(env.device)
@@ -182,7 +180,7 @@ def _draw_chair(pen: _Pen, state: dict[str, Any]) -> None:
         pen.line([from_chair(run * ahead, run * left) for ahead, left in bent], colour, 3)
 
 
-def _draw_panel(pen: _Pen, env: "Wheelchair", state: dict[str, Any]) -> None:
+def _draw_panel(pen: _Pen, env: Wheelchair, state: dict[str, Any]) -> None:
     left, width = _ROOM + 2 * _EDGE + 4, _PANEL - 22
     seconds = int(state["elapsed"]) / env.metadata["render_fps"]
     pen.text(left, 24, f"{seconds:.1f} s   {float(state['speed'][0]):.2f} m/s", 13)

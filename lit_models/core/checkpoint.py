@@ -4,14 +4,12 @@ import importlib
 import pickle
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
+from lightning.pytorch import LightningModule
 
 from .checkpoint_file import LAST, PREVIOUS, damage
-
-if TYPE_CHECKING:
-    from .module import BaseModule
 
 PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
@@ -20,13 +18,13 @@ class CheckpointError(ValueError):
     """A file that is no checkpoint of ours; the message says what it is and what to do."""
 
 
-def describe(module: "BaseModule") -> dict[str, str]:
+def describe(module: LightningModule) -> dict[str, str]:
     """The entry that a checkpoint carries about its class."""
     return {"class": type(module).__name__, "module": type(module).__module__}
 
 
-def require_fit(checkpoint: dict[str, Any], module: "BaseModule", also: Set[str] = frozenset()) -> None:
-    """Refuse a checkpoint of another class, or of another value of what shapes the network or of ``also``.
+def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[str]) -> None:
+    """Refuse a checkpoint of another class, or of another value of a hyper-parameter of ``shape``.
 
     Raises:
         CheckpointError: names both classes, or the hyper-parameter and both its values.
@@ -38,7 +36,7 @@ def require_fit(checkpoint: dict[str, Any], module: "BaseModule", also: Set[str]
             "give back the right class with lit_models.load(path)."
         )
     old = checkpoint.get("hyper_parameters", {})
-    for name in sorted((module.architecture | also) & old.keys()):
+    for name in sorted(shape & old.keys()):
         if plain(old[name]) != plain(module.hparams[name]):
             raise CheckpointError(
                 f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: they do "
@@ -98,7 +96,9 @@ def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
     return checkpoint
 
 
-def load(path: str | Path, weights: Literal["average", "raw"] = "average", map_location: str = "cpu") -> "BaseModule":
+def load(
+    path: str | Path, weights: Literal["average", "raw"] = "average", map_location: str = "cpu"
+) -> LightningModule:
     """Give back a trained module, in eval mode.
 
     Args:
@@ -119,7 +119,7 @@ def load(path: str | Path, weights: Literal["average", "raw"] = "average", map_l
     if name not in package.__all__:
         raise CheckpointError(f"{path} holds {name or 'no class name'}: none of {sorted(package.__all__)}.")
     hparams = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-    module: BaseModule = getattr(package, name)(**hparams)
+    module: LightningModule = getattr(package, name)(**hparams)
     state = checkpoint.get("current_model_state") if weights == "raw" else None
     try:
         module.load_state_dict(state or checkpoint["state_dict"])

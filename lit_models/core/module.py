@@ -247,7 +247,7 @@ class BaseModule(QuickLog):
                 optimiser.
         """
         training = self._trainer is not None and self.trainer.training
-        require_fit(checkpoint, self, {"optimizer"} if training else set())
+        require_fit(checkpoint, self, self.architecture | ({"optimizer"} if training else set()))
         self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
         old = checkpoint.get("hyper_parameters", {})
         optim.rescale_restored(
