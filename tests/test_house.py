@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from .conformance.registry import REGISTRY
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lit_models", "datamodules", "callbacks")
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -40,3 +42,9 @@ def test_only_public_names_of_other_libraries_are_imported(path):
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_no_file_has_outgrown_its_room(path):
     assert len((ROOT / path).read_text().splitlines()) <= 400
+
+
+def test_the_conformance_suite_knows_every_public_module():
+    stub = ast.parse((ROOT / "lit_models" / "__init__.pyi").read_text())
+    public = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {name for name in public if name[0].isupper()} == set(REGISTRY)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from lit_models.core.registry import REGISTRY
+from .registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 
