@@ -1,7 +1,8 @@
-"""What every datamodule shares: a seeded order of the data that survives a kill and any number of processes."""
+"""Data loading in a seeded order that survives a kill and any number of processes: the base of every datamodule."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -130,6 +131,9 @@ class TrainLoader(DataLoader[Any]):
 class BaseDataModule(LightningDataModule):
     """The thin base: batch size, seed, loaders whose position is saved with each checkpoint.
 
+    Attributes:
+        links: names of plain attributes that a module with parameters of these names is built with.
+
     Args:
         batch_size: global batch of one optimiser step, all processes together.
         eval_batch_size: the same in validation, test and prediction.
@@ -137,6 +141,8 @@ class BaseDataModule(LightningDataModule):
         num_workers: loader processes; the data is in memory, so 0 is usually fastest. No result depends on it.
         seed: of the order and of all that is random about an item.
     """
+
+    links: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -183,3 +189,31 @@ class BaseDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Begin there, once."""
         self._resume_at = (state_dict.get("epoch", 0), state_dict.get("batches", 0))
+
+
+class SplitDataModule(BaseDataModule, ABC):
+    """Data in splits: a subclass says what they hold, the loaders follow."""
+
+    @abstractmethod
+    def split(self, name: str) -> Batches:
+        """The data of ``train``, ``val`` or ``test``."""
+
+    def prepare_data(self) -> None:
+        """Read or make everything, so that what is wrong with it is known before a module is built."""
+        self.split("train")
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """The training split, shuffled."""
+        return self.loader(self.split("train"), train=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split, in order."""
+        return self.loader(self.split("val"), train=False)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test split, in order."""
+        return self.loader(self.split("test"), train=False)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The same as for testing."""
+        return self.test_dataloader()

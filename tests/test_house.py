@@ -8,6 +8,8 @@ from statistics import median
 
 import pytest
 
+from .conformance.registry import REGISTRY
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lit_models", "datamodules", "callbacks")
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -98,3 +100,9 @@ def test_no_room_of_the_models_holds_more_than_a_fifth_of_their_lines():
             rooms[path.parts[1]] += lines(path)
     assert rooms.keys() >= {*ALGORITHMS, *SHARED}
     assert not {room: count for room, count in rooms.items() if count > rooms.total() / 5}
+
+
+def test_the_conformance_suite_knows_every_public_module():
+    stub = ast.parse((ROOT / "lit_models" / "__init__.pyi").read_text())
+    public = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {name for name in public if name[0].isupper()} == set(REGISTRY)

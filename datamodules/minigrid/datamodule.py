@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
-from torch.utils.data import DataLoader
 
 from ..cache import Arrays, cache_folder, cached
-from ..core import BaseDataModule, DataError, random_stream
+from ..core import DataError, SplitDataModule, random_stream
 from .augment import Symmetry, swapped_words
-from .batch import Observation, PlanBatch, Rollouts
+from .batch import Observation, Rollouts
 from .draw import draw_rollouts
 from .envs import Start, View, enumerable, free_poses, make_env, reset
 from .generate import Episode, Recipe, generate
@@ -27,14 +26,7 @@ SEEDS = {"val": 1_000_000_000, "test": 2_000_000_000}
 PICTURED = 12
 
 
-class Split(NamedTuple):
-    """What is known of one split."""
-
-    windows: Windows
-    episodes: Episodes
-
-
-class MiniGridPlans(BaseDataModule):
+class MiniGridPlans(SplitDataModule):
     """Expert plans of a MiniGrid or BabyAI environment.
 
     MiniGrid ids are solved by breadth-first search, every plan uniform among the shortest; BabyAI ids by BabyAI's bot.
@@ -61,6 +53,8 @@ class MiniGridPlans(BaseDataModule):
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
 
+    links = ("horizon", "view_size", "words")
+
     def __init__(
         self,
         env: str = "MiniGrid-Empty-8x8-v0",
@@ -83,7 +77,7 @@ class MiniGridPlans(BaseDataModule):
         super().__init__(**kwargs)
         self.recipe = Recipe(env, dict(env_kwargs or {}), view, max_optimal_plans)
         self.counts = {"train": train, "val": val, "test": test}
-        self._splits: dict[str, Split] | None = None
+        self._splits: dict[str, PlanTable] | None = None
         self._words: list[str] = []
         self._traces: list[Trace] = []
 
@@ -103,28 +97,6 @@ class MiniGridPlans(BaseDataModule):
         """Vocabulary of the missions, of the training split alone; empty where all missions are the same."""
         self.split("train")
         return self._words
-
-    # ------------------------------------------------------------------ loaders
-    def prepare_data(self) -> None:
-        """Make the plans, or find them in the cache."""
-        self.split("train")
-
-    def train_dataloader(self) -> DataLoader[PlanBatch]:
-        """Windows of the training episodes, shuffled."""
-        table = PlanTable(self.split("train").windows, self.hparams["symmetry"], swapped_words(self.words))
-        return self.loader(table, train=True)
-
-    def val_dataloader(self) -> DataLoader[PlanBatch]:
-        """Windows of the validation episodes, in order."""
-        return self.loader(PlanTable(self.split("val").windows), train=False)
-
-    def test_dataloader(self) -> DataLoader[PlanBatch]:
-        """Windows of the test episodes, in order."""
-        return self.loader(PlanTable(self.split("test").windows), train=False)
-
-    def predict_dataloader(self) -> DataLoader[PlanBatch]:
-        """The same as for testing."""
-        return self.test_dataloader()
 
     # ------------------------------------------------------------------ trying plans
     def rollout(
@@ -175,13 +147,13 @@ class MiniGridPlans(BaseDataModule):
         return {"rollouts": draw_rollouts(self._traces, f"{self.recipe.env}: planned paths")}
 
     # ------------------------------------------------------------------ data
-    def split(self, name: str) -> Split:
+    def split(self, name: str) -> PlanTable:
         """The data of a split; a split of 0 episodes is the training split."""
         if self._splits is None:
             self._splits = self._load()
-        return self._splits[name if self.counts[name] else "train"]
+        return self._splits[name]
 
-    def _load(self) -> dict[str, Split]:
+    def _load(self) -> dict[str, PlanTable]:
         if self.counts["train"] < 1:
             raise DataError("data.train=0: there is nothing to learn from. Ask for at least 1 episode.")
         h = self.hparams
@@ -204,9 +176,12 @@ class MiniGridPlans(BaseDataModule):
             }
             if parts:
                 windows = Windows(*(parts[field] for field in Windows._fields))
-                splits[name] = Split(windows, Episodes(*(parts[field] for field in Episodes._fields)))
+                episodes = Episodes(*(parts[field] for field in Episodes._fields))
+                changes = (h["symmetry"], swapped_words(self._words)) if name == "train" else ()
+                splits[name] = PlanTable(windows, episodes, *changes)
         for name in (name for name, count in self.counts.items() if not count):
             rank_zero_info(f"data.{name} is 0: the training episodes stand in for it.")
+            splits[name] = PlanTable(splits["train"].windows, splits["train"].episodes)
         return splits
 
     def _make(self) -> Arrays:

@@ -124,12 +124,15 @@ class PlanTable:
 
     Args:
         windows: the data.
+        episodes: that the windows were cut from.
         symmetry: what may be done to a window, see ``augment``.
         swapped: ids of the mission's words after a reflection (word i becomes ``swapped[i]``).
     """
 
-    def __init__(self, windows: Windows, symmetry: Symmetry = "none", swapped: Sequence[int] = (0,)) -> None:
-        self.windows, self.symmetry = windows, symmetry
+    def __init__(
+        self, windows: Windows, episodes: Episodes, symmetry: Symmetry = "none", swapped: Sequence[int] = (0,)
+    ) -> None:
+        self.windows, self.episodes, self.symmetry = windows, episodes, symmetry
         self.swapped = torch.tensor(swapped)
 
     def __len__(self) -> int:

@@ -10,11 +10,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from ..core import BaseDataModule, DataError
+from ..core import DataError, SplitDataModule
 from ..trajectories.splits import deal
-from .batch import MotionBatch
 from .captions import Captions
 from .clip import Clip, common_skeleton
 from .common import grounded, to_common
@@ -29,7 +27,7 @@ from .table import ClipTable, make_row
 from .writers import write_bvh, write_npz
 
 
-class MotionClips(BaseDataModule):
+class MotionClips(SplitDataModule):
     """Clips of one skeleton: the files' own, or the common one for files of many bodies.
 
     Without ``root`` they are generated in seconds: a person of 22 joints who walks, turns, waves, squats, kicks, with
@@ -58,6 +56,8 @@ class MotionClips(BaseDataModule):
         std_floor: least standard deviation of a column, so that joints that never move do not matter.
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
+
+    links = ("skeleton", "features", "max_frames", "audio_size")
 
     def __init__(
         self,
@@ -123,23 +123,6 @@ class MotionClips(BaseDataModule):
         std = frames.std(dim=0, correction=0).clamp_min(self.hparams["std_floor"])
         return {"mean": frames.mean(dim=0).float(), "std": std.float()}
 
-    # ------------------------------------------------------------------ loaders
-    def train_dataloader(self) -> DataLoader[MotionBatch]:
-        """Clips of the training motions, shuffled."""
-        return self.loader(self.split("train"), train=True)
-
-    def val_dataloader(self) -> DataLoader[MotionBatch]:
-        """Clips of the validation motions, in order."""
-        return self.loader(self.split("val"), train=False)
-
-    def test_dataloader(self) -> DataLoader[MotionBatch]:
-        """Clips of the test motions, in order."""
-        return self.loader(self.split("test"), train=False)
-
-    def predict_dataloader(self) -> DataLoader[MotionBatch]:
-        """The same as for testing."""
-        return self.test_dataloader()
-
     # ------------------------------------------------------------------ results
     def clip(self, motion: Tensor, name: str, caption: str = "") -> Clip:
         """A motion (T, F) as a clip."""
@@ -176,10 +159,6 @@ class MotionClips(BaseDataModule):
         save_film(path.with_suffix(".gif"), [clip])
 
     # ------------------------------------------------------------------ data
-    def prepare_data(self) -> None:
-        """Read or generate everything, so that what is wrong with it is known before a module is built."""
-        self.split("train")
-
     def split(self, name: str) -> ClipTable:
         """The clips of a split."""
         if self._splits is None:

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 
-from ..core import BaseDataModule, DataError
+from ..core import DataError, SplitDataModule
 from .augment import rooms_of
-from .batch import MusicBatch
 from .parse import load_songs
 from .procedural import MAKERS
 from .readers import Format
@@ -38,7 +36,7 @@ SUITED = {
 """Sets that have what a task needs."""
 
 
-class MusicFrames(BaseDataModule):
+class MusicFrames(SplitDataModule):
     """Frames of songs for one of six tasks.
 
     Without ``root``, melody, polyphony and harmony learn from the corpus of music21; dynamics, groove and emotion from
@@ -62,6 +60,8 @@ class MusicFrames(BaseDataModule):
         cache_dir: where parsed songs are kept.
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
+
+    links = ("features", "input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean")
 
     def __init__(
         self,
@@ -150,28 +150,7 @@ class MusicFrames(BaseDataModule):
         """Of the training songs, before any augmentation."""
         return self._store.statistics(self._splits["train"])
 
-    # ------------------------------------------------------------------ loaders
-    def train_dataloader(self) -> DataLoader[MusicBatch]:
-        """Windows of the training songs, shuffled."""
-        return self.loader(self.split("train"), train=True)
-
-    def val_dataloader(self) -> DataLoader[MusicBatch]:
-        """Whole validation songs."""
-        return self.loader(self.split("val"), train=False)
-
-    def test_dataloader(self) -> DataLoader[MusicBatch]:
-        """Whole test songs."""
-        return self.loader(self.split("test"), train=False)
-
-    def predict_dataloader(self) -> DataLoader[MusicBatch]:
-        """The same as for testing; ``songs_of("test")`` names them."""
-        return self.test_dataloader()
-
     # ------------------------------------------------------------------ data
-    def prepare_data(self) -> None:
-        """Read or make everything, so that what is wrong with it is known before a module is built."""
-        self.split("train")
-
     def setup(self, stage: str) -> None:
         """See that no split is empty which the stage needs, before anything is computed or written."""
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):

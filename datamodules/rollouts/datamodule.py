@@ -2,24 +2,23 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..core import BaseDataModule, DataError, Draw
+from ..core import Batches, DataError, Draw, SplitDataModule
 from ..envs import noise
 from .collector import Collector, Evaluation
 from .draw import Film
 from .sources import BatchedSource, Source, State, make_source
 
-Split = Literal["val", "test"]
 SPLITS = ("train", "val", "test")
 
 
-class Rollouts(BaseDataModule):
+class Rollouts(SplitDataModule):
     """N environments that a policy plays T steps at a time, and held-out episodes to judge it by.
 
     A training batch is the environments themselves, ready for the next T steps; the module lets its policy act in
@@ -43,6 +42,8 @@ class Rollouts(BaseDataModule):
         num_workers: above 0 plays scalar environments in processes of their own; no result depends on it.
         seed: of all episodes.
     """
+
+    links = ("observation_size", "action_size", "action_kind", "cost_names")
 
     def __init__(
         self,
@@ -106,8 +107,25 @@ class Rollouts(BaseDataModule):
         return self._probe
 
     # ------------------------------------------------------------------ loaders
-    def train_dataloader(self) -> DataLoader[Any]:
-        """``steps_per_epoch`` times the environments."""
+    def prepare_data(self) -> None:
+        """Make one environment, so that what is wrong with it is known before a module is built."""
+        self._one()
+
+    def split(self, name: str) -> "_Handles":
+        """The environments of training, made anew; or the episodes of another split."""
+        handles: Sequence[Collector | Evaluation] = [self._training()] if name == "train" else self._episodes(name)
+        return _Handles(handles, self._world)
+
+    def loader(self, batches: Batches, train: bool) -> DataLoader[Any]:
+        """A loader whose batches are the handles: each process gets the same one at a time."""
+        self.batch_size = self.eval_batch_size = self._world
+        workers, self.num_workers = self.num_workers, 0  # the handles live here; workers are for environments
+        try:
+            return super().loader(batches, train)
+        finally:
+            self.num_workers = workers
+
+    def _training(self) -> Collector:
         first, rows = self._share("num_envs")
         self._close_training()
         source = self._make("train", rows, processes=self.num_workers > 0)
@@ -118,44 +136,26 @@ class Rollouts(BaseDataModule):
             mine = _rows(self._saved["environments"], first, rows)
             self._collector.load_state_dict(mine, self._saved["rollouts"])
             self._saved = {}
-        return self._loader([self._collector], train=True)
+        return self._collector
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The episodes of the validation split."""
-        return self._episodes("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The episodes of the test split."""
-        return self._episodes("test")
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """The episodes of the test split."""
-        return self._episodes("test")
-
-    def _episodes(self, split: Split) -> DataLoader[Any]:
+    def _episodes(self, split: str) -> list[Evaluation]:
         first, rows = self._share("eval_envs")
-        batches = []
+        evaluations = []
         for start in range(0, self.episodes[split], self.eval_envs):
             here = min(max(self.episodes[split] - start - first, 0), rows)
             seed = self._seed_of(split) + start
-            batches.append(
+            evaluations.append(
                 Evaluation(lambda: self._evaluated(split, rows), seed, first, here, self.eval_envs, self.film)
             )
-        return self._loader(batches, train=False)
+        return evaluations
 
-    def _loader(self, handles: Sequence[Collector | Evaluation], train: bool) -> DataLoader[Any]:
-        """A loader whose batches are the handles: each process gets the same one at a time."""
-        world = self.trainer.world_size if self.trainer else 1
-        self.batch_size = self.eval_batch_size = world
-        workers, self.num_workers = self.num_workers, 0  # the handles live here; workers are for environments
-        try:
-            return self.loader(_Handles(handles, world), train)
-        finally:
-            self.num_workers = workers
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
 
     def _share(self, name: str) -> tuple[int, int]:
         """First row of this process, and how many."""
-        world = self.trainer.world_size if self.trainer else 1
+        world = self._world
         rank = self.trainer.global_rank if self.trainer else 0
         total: int = getattr(self, name)
         if total % world:
@@ -231,7 +231,7 @@ class Rollouts(BaseDataModule):
 
 
 class _Handles:
-    """Handles as a data set: every process draws the same one."""
+    """Environments or evaluations as a data set: every process draws the same one."""
 
     def __init__(self, handles: Sequence[Collector | Evaluation], world: int) -> None:
         self.handles, self.world = handles, world

@@ -9,9 +9,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from ..core import BaseDataModule, DataError, Draw
+from ..core import DataError, Draw, SplitDataModule
 from ..envs.mobile_base import DT
 from .batch import Window
 from .contact import poses, soles
@@ -60,7 +59,7 @@ class Windows:
         return Window(states, actions, item)
 
 
-class Trajectories(BaseDataModule):
+class Trajectories(SplitDataModule):
     """Windows of states and actions.
 
     Without ``root`` the trajectories are generated in seconds: a mobile base among pillars under analytic controllers
@@ -93,6 +92,8 @@ class Trajectories(BaseDataModule):
         val_tasks: try them after each validation too, not only in the test.
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
+
+    links = ("layout", "history", "horizon")
 
     def __init__(
         self,
@@ -145,23 +146,6 @@ class Trajectories(BaseDataModule):
         store, floor = train.store, self.hparams["std_floor"]
         return store.statistics(train.starts, train.length, self.history, floor)._asdict()
 
-    # ------------------------------------------------------------------ loaders
-    def train_dataloader(self) -> DataLoader[Window]:
-        """Windows of the training motions, shuffled."""
-        return self.loader(self.split("train"), train=True)
-
-    def val_dataloader(self) -> DataLoader[Window]:
-        """Windows of the validation motions, in order."""
-        return self.loader(self.split("val"), train=False)
-
-    def test_dataloader(self) -> DataLoader[Window]:
-        """Windows of the test motions, in order."""
-        return self.loader(self.split("test"), train=False)
-
-    def predict_dataloader(self) -> DataLoader[Window]:
-        """The same as for testing."""
-        return self.test_dataloader()
-
     # ------------------------------------------------------------------ trying plans
     def feet(self, states: Tensor) -> Tensor | None:
         """Soles (..., W, F, 3) m in the character frame, by forward kinematics from states (..., W, S)."""
@@ -207,10 +191,6 @@ class Trajectories(BaseDataModule):
         return found
 
     # ------------------------------------------------------------------ data
-    def prepare_data(self) -> None:
-        """Read or generate everything, so that what is wrong with it is known before a module is built."""
-        self.split("train")
-
     def split(self, name: str) -> Windows:
         """The windows of a split."""
         if self._splits is None:

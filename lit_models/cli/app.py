@@ -21,20 +21,12 @@ from ..core.module import BaseModule
 from ..core.sharding import FSDP2Strategy
 from . import loggers, resume, run_folder
 from .cluster import Cluster
+from .links import links_of
 from .origins import PACKAGES
 from .parser import HintingParser
 from .places import place_of
 from .save_config import SaveResolvedConfig
 from .whole_files import WholeFiles
-
-LINKS = (
-    *("horizon", "view_size", "words"),
-    *("layout", "history"),
-    *("skeleton", "features", "max_frames", "audio_size"),
-    *("observation_size", "action_size", "action_kind", "cost_names"),
-    *("input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean"),
-)
-"""What a datamodule knows and a module must be built with; linked where both have it."""
 
 
 class Request(NamedTuple):
@@ -93,7 +85,7 @@ class LitmotifCLI(LightningCLI):
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the best checkpoint after fit.")
         for part in ("model", "data"):
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
-        for name in LINKS:
+        for name in links_of(self.request.arguments):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     # ------------------------------------------------------------------ before anything is made
@@ -102,7 +94,7 @@ class LitmotifCLI(LightningCLI):
         self.config = parser.parse_args(self.request.arguments)
         subcommand = self.config["subcommand"]
         config = self.config[subcommand]
-        linked = {name for name in LINKS if hasattr(resolve_name(config["data"]["class_path"]), name)}
+        linked = set(resolve_name(config["data"]["class_path"]).links)
         sources = {f"model.{name}": f"the data (data.{name})" for name in linked}
         sources |= {f"{part}.seed": "seed_everything" for part in ("model", "data")}
         for key, source in sources.items():

@@ -1,1 +1,1 @@
-"""What every module shares: the base module, optimisers and schedules, checkpoints, the registry."""
+"""What every module shares: the base module, optimisers and schedules, checkpoints."""

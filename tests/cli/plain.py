@@ -1,4 +1,4 @@
-"""The smallest pair that the command can run: one weight, no test, nothing linked but what it names."""
+"""The smallest pair that the command can run: one weight, no test, nothing linked but what the data declares."""
 
 import torch
 from torch.utils.data import DataLoader
@@ -33,9 +33,9 @@ class Plain(BaseModule):
 
 
 class Sized(Plain):
-    """Takes one of the linked names."""
+    """Takes what some data knows."""
 
-    def __init__(self, horizon: int = 1, **kwargs):
+    def __init__(self, depth: int = 1, **kwargs):
         super().__init__(**kwargs)
 
 
@@ -50,9 +50,16 @@ class PlainData(BaseDataModule):
 
 
 class SizedData(PlainData):
-    """Knows one of the linked names."""
+    """Knows what a module takes, and says so."""
 
-    horizon = 7
+    links = ("depth",)
+    depth = 7
+
+
+class SilentData(PlainData):
+    """Knows the same, and does not offer it."""
+
+    depth = 7
 
 
 class TestedData(PlainData):

@@ -34,16 +34,25 @@ def test_a_module_without_a_test_is_fitted_and_resumed(data, config, capsys):
 
 
 @pytest.mark.parametrize(
-    ("model", "data", "horizon"),
-    [("Plain", "PlainData", None), ("Sized", "PlainData", 4), ("Plain", "SizedData", None), ("Sized", "SizedData", 7)],
+    ("model", "data", "depth"),
+    [
+        *[("Plain", "PlainData", None), ("Sized", "PlainData", 4), ("Sized", "SilentData", 4)],
+        *[("Plain", "SizedData", None), ("Sized", "SizedData", 7)],
+    ],
 )
-def test_what_both_have_is_linked_and_kept_in_the_checkpoint(model, data, horizon, config, capsys):
+def test_what_the_data_declares_and_the_module_takes_is_linked_and_kept(model, data, depth, config, capsys):
     chosen = ["--model", f"tests.cli.plain.{model}", "--data", f"tests.cli.plain.{data}"]
-    own = ["--model.horizon=4"] if horizon == 4 else []
+    own = ["--model.depth=4"] if depth == 4 else []
     assert main(["fit", "-c", config, *chosen, *own, *plain.QUICK]) == 0, capsys.readouterr().err
-    assert torch.load(left(), weights_only=True)["hyper_parameters"].get("horizon") == horizon
+    assert torch.load(left(), weights_only=True)["hyper_parameters"].get("depth") == depth
     again = getattr(plain, model).load_from_checkpoint(left(), weights_only=True)
-    assert again.hparams.get("horizon") == horizon
+    assert again.hparams.get("depth") == depth
+
+
+def test_data_named_in_a_config_is_linked_too(config, in_tmp, capsys):
+    more = write(in_tmp, "more.yaml", f"{SIZED}data: {{class_path: tests.cli.plain.SizedData}}\n")
+    assert main(["fit", "-c", config, "-c", more, *plain.QUICK]) == 0, capsys.readouterr().err
+    assert torch.load(left(), weights_only=True)["hyper_parameters"]["depth"] == 7
 
 
 @pytest.mark.parametrize(
@@ -51,8 +60,8 @@ def test_what_both_have_is_linked_and_kept_in_the_checkpoint(model, data, horizo
     [
         ("model: {init_args: {seed: 3}}\n", [], ["more.yaml, line 1", "model.seed", "seed_everything"]),
         ("data:\n  init_args:\n    seed: 3\n", [], ["more.yaml, line 3", "data.seed", "seed_everything"]),
-        (SIZED + "  init_args: {horizon: 3}\n", [], ["more.yaml, line 3", "model.horizon", "data.horizon"]),
-        ("trainer: {max_epochs: 1}\n", ["--model.horizon=3"], ["command line", "model.horizon", "data.horizon"]),
+        (SIZED + "  init_args: {depth: 3}\n", [], ["more.yaml, line 3", "model.depth", "data.depth"]),
+        ("trainer: {max_epochs: 1}\n", ["--model.depth=3"], ["command line", "model.depth", "data.depth"]),
         ("trainer: {max_epochs: 1}\n", ["--model.init_args.seed", "3"], ["command line", "seed_everything"]),
     ],
 )

@@ -11,7 +11,8 @@ import torch
 import yaml
 
 from lit_models.cli import main
-from lit_models.core.registry import REGISTRY
+
+from ..conformance.registry import REGISTRY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]  # they share the nodes
 NAMES = ["CPO", "MDLMDiT", "MotionDDPM", "StateActionDDPM"]

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 import callbacks
 import datamodules
 import lit_models
-from lit_models.cli.app import LINKS
-from lit_models.core.registry import REGISTRY
+
+from .registry import REGISTRY
 
 NAMES = sorted(REGISTRY)
 RECORDS = {
@@ -48,7 +48,7 @@ def make(name, data=None, **changes):
     """A module and its datamodule, linked as the command links them."""
     data = data or make_data(name)
     torch.manual_seed(0)
-    linked = {link: getattr(data, link) for link in LINKS if hasattr(data, link) and link in taken(name)}
+    linked = {link: getattr(data, link) for link in data.links if link in taken(name)}
     return getattr(lit_models, name)(**linked | dict(REGISTRY[name].tiny) | changes), data
 
 

@@ -5,10 +5,9 @@ import pytest
 import torch
 import yaml
 
-from lit_models.core.registry import REGISTRY
-
 from ..launcher import Start
 from .cases import RECORDS, records, saver
+from .registry import REGISTRY
 
 
 def write_config(name, path):

@@ -7,7 +7,8 @@ import torch
 import yaml
 
 from lit_models.cli import configs, main
-from lit_models.core.registry import REGISTRY
+
+from .registry import REGISTRY
 
 ELSEWHERE = {
     "trainer/ddp": "tests/conformance/test_processes.py runs it on two processes",

@@ -6,10 +6,10 @@ import torch
 from lightning.pytorch.strategies import FSDPStrategy
 
 import lit_models
-from lit_models.core.registry import REGISTRY
 from lit_models.core.sharding import FSDP2Strategy
 
 from .cases import each_step, make, make_trainer, noisy, same_state
+from .registry import REGISTRY
 
 pytestmark = [
     pytest.mark.gpu,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_models.core.registry import REGISTRY
+from .registry import REGISTRY
 
 
 def numbers(column):

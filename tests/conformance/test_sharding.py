@@ -10,9 +10,9 @@ from lightning.pytorch import Callback
 import lit_models
 from lit_models.core import sharding
 from lit_models.core.muon import MuonWithAdamW
-from lit_models.core.registry import REGISTRY
 
 from .cases import make, make_trainer
+from .registry import REGISTRY
 from .test_processes import numbers, require_equal
 
 SHARDED = sorted(name for name in REGISTRY if getattr(lit_models, name).entries)

@@ -12,9 +12,9 @@ import yaml
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from lit_models.core.checkpoint_file import LAST, PREVIOUS
-from lit_models.core.registry import REGISTRY
 
 from ..conformance.cases import RECORDS, noisy, records, saver
+from ..conformance.registry import REGISTRY
 from ..launcher import End, Launcher, Start
 from .inject import FAULT, PLACES
 

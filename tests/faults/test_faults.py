@@ -14,9 +14,9 @@ import subprocess
 import pytest
 
 from lit_models.cli.ending import CTRL_C, FAILED, TERMINATED
-from lit_models.core.registry import REGISTRY
 from tests.disks import small_disk
 
+from ..conformance.registry import REGISTRY
 from .runs import Run, require_same, survive
 
 KILLS = int(os.environ.get("LITMOTIF_KILLS", "50"))

@@ -1,7 +1,6 @@
-"""The modules by name, each with the datamodule it meets and parameters tiny enough for a test of seconds.
+"""Registry of the public modules, each with the datamodule it meets and parameters tiny enough for a test of seconds.
 
-The conformance suite (tests/conformance) runs every entry through every law of the house; an algorithm that is
-not listed here does not exist.
+The conformance suite runs every entry through every law of the house.
 """
 
 from collections.abc import Mapping
