@@ -24,9 +24,9 @@ import datamodules
 import lit_models
 from datamodules.trajectories.datamodule import Windows
 from lit_models.cli import configs
-from lit_models.core.seeding import generator
 from lit_models.state_action.costs import make_costs
 from lit_models.state_action.module import StateActionDDPM
+from litmotif.seeding import generator
 
 LAYOUT = {
     "root": "spatial",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .errors import DataError
+from litmotif.errors import DataError
 
 Item = TypeVar("Item")
 

@@ -11,7 +11,7 @@ import pytest
 from .conformance.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("lit_models", "datamodules", "callbacks")
+PACKAGES = ("litmotif", "lit_models", "datamodules", "callbacks")
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -54,7 +54,7 @@ def imports(path):
 def test_imports_run_one_way(path):
     if path.parts[:2] == ("lit_models", "cli"):
         return
-    foreign = set(PACKAGES) - {path.parts[0]}
+    foreign = set(PACKAGES) - {path.parts[0], "litmotif"}
     roots = {module.partition(".")[0] for module, _ in imports(path)}
     assert not roots & foreign
     assert path.parts[0] not in roots, "inside a package imports are relative"

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from ..cache import cache_folder, cached
-from ..errors import DataError
+from litmotif.cache import cache_folder, cached
+from litmotif.errors import DataError
+
 from .readers import Reader, Source, read
 from .song import Song, pack, unpack
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DataError
+from litmotif.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

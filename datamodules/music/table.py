@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litmotif.batches.music import MusicBatch
+
 from ..core import Draw
 from .augment import Movement, draw, draw_semitones
-from .batch import MusicBatch
 from .tasks import Frames, Task
 from .tasks.base import Array
 

@@ -10,11 +10,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from litmotif.seeding import generator, seed_globally
+
 from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import require_plain
 from .quick_log import QuickLog
-from .seeding import generator, seed_globally
 
 NEVER = 2**31
 """Epochs after which Lightning would step a schedule that counts epochs."""

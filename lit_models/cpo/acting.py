@@ -5,9 +5,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from litmotif.batches.rollouts import Act, Episodes
+from litmotif.seeding import generator
+
 from ..core.module import BaseModule
-from ..core.seeding import generator
-from .batch import Act, EpisodesLike, EvaluationLike
+from .environments import EvaluationLike
 from .metrics import EpisodeStatistics, feasibility_first
 from .network import CategoricalPolicy, GaussianPolicy, Policy, RunningMoments
 
@@ -107,7 +109,7 @@ class Acting(BaseModule):
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> EpisodesLike:
+    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> Episodes:
         source = generator(self.hparams["seed"], 1, batch_idx)
         return batch.evaluate(self._actor(batch.first, batch.total, source, self.hparams["deterministic"]))
 

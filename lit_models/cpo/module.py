@@ -6,8 +6,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from litmotif.seeding import generator
+
 from ..core import optim
-from ..core.seeding import generator
 from .on_policy import OnPolicy
 from .optimizer import Surrogates, TrustRegion
 from .samples import Samples

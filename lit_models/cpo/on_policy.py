@@ -11,9 +11,11 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from litmotif.batches.rollouts import Rollout
+
 from .acting import Acting
 from .advantage import gae
-from .batch import CollectorLike, RolloutLike
+from .environments import CollectorLike
 from .metrics import excess
 from .network import Critics, Distribution, RunningMoments
 from .samples import Samples, sample_index
@@ -109,7 +111,7 @@ class OnPolicy(Acting):
             self.log(f"train/{name}", value, prog_bar=name in PROGRESS, batch_size=1)
         self.step_schedules("step")  # left to a module that optimises by hand
 
-    def _samples(self, rollout: RolloutLike, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:
+    def _samples(self, rollout: Rollout, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:
         """The samples of the update, the critics' targets (S, K), and what to log."""
         with torch.no_grad():
             signals = torch.cat((rollout.reward.unsqueeze(-1), rollout.costs), dim=-1)  # (T, N, K)
@@ -151,7 +153,7 @@ class OnPolicy(Acting):
         self._watch(episode)
         return samples, targets.flatten(0, 1), report
 
-    def _advantages(self, rollout: RolloutLike, signals: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def _advantages(self, rollout: Rollout, signals: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
         """(T, N, K) advantages and value targets, in the unit of the signals."""
         h = self.hparams
         after = torch.cat((rollout.last_observation, rollout.final_observation))
@@ -172,7 +174,7 @@ class OnPolicy(Acting):
         values: Tensor = self.critics(observation)
         return values * moments.std.float() + moments.mean.float()
 
-    def _episode_means(self, rollout: RolloutLike, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
+    def _episode_means(self, rollout: Rollout, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
         """Mean episode length, and the mean reward and costs a step (K,)."""
         ends = rollout.ended.sum().double().unsqueeze(0)
         packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], ends)))
@@ -278,7 +280,7 @@ def set_gradients(parameters: Sequence[Tensor], packed: Tensor) -> None:
         start += parameter.numel()
 
 
-def _require_finite(rollout: RolloutLike) -> None:
+def _require_finite(rollout: Rollout) -> None:
     """Refuse what would spoil every statistic at once."""
     for name in ("observation", "reward", "costs"):
         values: Tensor = getattr(rollout, name)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..core.seeding import generator
+from litmotif.seeding import generator
 
 
 def constant(target_mean: Tensor, targets: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from litmotif.batches.music import MusicBatch
+
 from . import losses
-from .batch import Batch
 from .classes import Classes
 from .losses import Regression as RegressionLoss
 from .metrics import Regression
@@ -60,7 +61,7 @@ class DynamicsEngine(SequenceModule):
         """Three ratios."""
         return {"velocity": (2,), "articulation": (2,), "class": (2,)}
 
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Distances, and the cross-entropy."""
         h, targets, mask = self.hparams, batch.targets, batch.mask
         off = losses.distance(self.activation(logits), targets, h["regression"], h["huber_delta"])  # (B, T, K)
@@ -84,11 +85,11 @@ class DynamicsEngine(SequenceModule):
             "class": Classes(6, prefix="class_"),
         }
 
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
         """Errors of the velocity."""
         return losses.ratio((outputs - batch.targets).abs()[..., VELOCITY], batch.mask[..., VELOCITY])
 
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
         """Velocities in 0-1."""
         for name, columns in (("velocity", VELOCITY), ("articulation", ARTICULATION), ("class", CLASSES)):
             scores[name].update(prediction[..., columns], batch.targets[..., columns], batch.mask[..., columns])

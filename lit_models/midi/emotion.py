@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
-from ..core.seeding import generator
+from litmotif.batches.music import MusicBatch
+from litmotif.seeding import generator
+
 from . import losses
-from .batch import Batch
 from .metrics import Regression
 from .module import SequenceModule
 from .network import Hidden
@@ -60,7 +61,7 @@ class EmotionRecognizer(SequenceModule):
         """Ratios, and the moments of valence and arousal."""
         return {"error": (2,), "moments": (6, 2), "quadrant": (2,), "mode": (2,), "density": (2,)}
 
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Squared errors, moments, and the auxiliary head's losses."""
         outputs, targets, mask = self.activation(logits), batch.targets, batch.mask
         pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (outputs, targets, mask))  # (B, T, 2)
@@ -90,20 +91,20 @@ class EmotionRecognizer(SequenceModule):
         """Errors and correlations; ``quadrant_accuracy``, the share of frames where both signs are right."""
         return {"emotion": Regression(2, ["valence", "arousal"]), "quadrant_accuracy": MeanMetric()}
 
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
         """Cosine of the known values of each frame."""
         pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (outputs, batch.targets, batch.mask))
         near = F.cosine_similarity(pair.masked_fill(~known, 0.0), wanted.masked_fill(~known, 0.0), dim=-1)
         return losses.ratio(near, known.any(dim=-1))
 
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
         """Valence and arousal."""
         pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (prediction, batch.targets, batch.mask))
         scores["emotion"].update(pair, wanted, known)
         same = ((pair >= 0) == (wanted >= 0)).all(dim=-1)
         scores["quadrant_accuracy"].update(same.float(), weight=known.all(dim=-1).float())
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
+    def predictions(self, outputs: Tensor, batch: MusicBatch) -> dict[str, Any]:
         """Chance is one point a song, uniform over the square: many a song has one label throughout."""
         seed, shape = self.hparams["seed"], batch.targets.shape
         keys = batch.song.tolist()

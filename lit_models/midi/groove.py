@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from litmotif.batches.music import MusicBatch
+
 from . import losses
-from .batch import Batch
 from .losses import Regression as RegressionLoss
 from .metrics import Regression
 from .module import SequenceModule
@@ -76,7 +77,7 @@ class GroovePredictor(SequenceModule):
         """Three ratios."""
         return {"offset": (2,), "velocity": (2,), "swing": (2,)}
 
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Distances."""
         h, mask = self.hparams, batch.mask
         off = losses.distance(self.activation(logits), batch.targets, h["regression"], h["huber_delta"])  # (B, T, K)
@@ -97,12 +98,12 @@ class GroovePredictor(SequenceModule):
             "velocity": Regression(DRUMS, prefix="velocity_"),
         }
 
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
         """Milliseconds by which hits are off; an offset is of half sixteenths."""
         late = (outputs - batch.targets).abs()[..., OFFSET] / 2
         return losses.ratio(late * self.step_ms(batch.inputs)[..., None], batch.mask[..., OFFSET])
 
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
         """Hits."""
         targets, mask = batch.targets, batch.mask
         both = slice(0, 2 * DRUMS)
@@ -111,7 +112,7 @@ class GroovePredictor(SequenceModule):
         loud, wanted = (prediction[..., VELOCITY] + 1) / 2, (targets[..., VELOCITY] + 1) / 2
         scores["velocity"].update(loud, wanted, mask[..., VELOCITY])
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
+    def predictions(self, outputs: Tensor, batch: MusicBatch) -> dict[str, Any]:
         """One more row: on the grid, with the constant's velocities."""
         on_grid = self.target_mean.clone()
         on_grid[OFFSET] = 0.0

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from litmotif.batches.music import MusicBatch
+
 from . import losses
-from .batch import Batch
 from .classes import Classes, roots
 from .equivariance import commute
 from .module import SequenceModule
@@ -57,7 +58,7 @@ class HarmonyPredictor(SequenceModule):
         """One ratio."""
         return {"chord": (2,)}
 
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Cross-entropy."""
         smoothing = self.hparams["label_smoothing"]
         return {"chord": losses.class_nll(logits, batch.targets, batch.mask, smoothing)}
@@ -71,12 +72,12 @@ class HarmonyPredictor(SequenceModule):
         names = self.hparams["outputs"]
         return {"chord": Classes(self.hparams["output_size"], roots(names) if names else None)}
 
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
         """Frames whose class is found."""
         truth = batch.targets.masked_fill(~batch.mask, 0.0)
         right = outputs.argmax(dim=-1) == truth.argmax(dim=-1)
         return losses.ratio(right.float(), truth.amax(dim=-1) > 0)
 
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
         """Probabilities, of which the likeliest count."""
         scores["chord"].update(prediction, batch.targets, batch.mask)

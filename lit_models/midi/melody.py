@@ -9,10 +9,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from litmotif.batches.music import MusicBatch
+from litmotif.seeding import generator
+
 from ..core.checkpoint import load
-from ..core.seeding import generator
 from . import losses
-from .batch import Batch
 from .evaluation import MODEL
 from .generation import Choice, Encoder, continue_roll
 from .metrics import KeyDetection, Likelihood
@@ -130,7 +131,7 @@ class MelodyTransformer(SequenceModule):
         """The likelihood, and what the teacher adds."""
         return {"keys": (2,), "distil": (2,)}
 
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Nats, and the teacher's cross-entropy."""
         h = self.hparams
         keys = losses.keys_nll(logits, batch.targets, batch.mask, h["pos_weight"])
@@ -154,7 +155,7 @@ class MelodyTransformer(SequenceModule):
         """Keys found at the threshold, and by rank."""
         return {"notes": KeyDetection(self.hparams["top_k"])}
 
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
         """Sounding keys that are ranked among as many as sound in their frame."""
         sounds = (batch.targets > 0.5) & batch.mask
         count = sounds.sum(dim=-1, keepdim=True)
@@ -163,11 +164,11 @@ class MelodyTransformer(SequenceModule):
         found = sounds.gather(-1, ranked) & (rank < count)
         return torch.stack([found.sum(), count.sum()]).float()
 
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
         """Probabilities."""
         scores["notes"].update(prediction, batch.targets, batch.mask)
 
-    def row_logits(self, row: str, logits: Tensor, batch: Batch) -> Tensor:
+    def row_logits(self, row: str, logits: Tensor, batch: MusicBatch) -> Tensor:
         """One more row: the teacher."""
         taught = self.teach(batch.inputs) if row == "teacher" else None
         return super().row_logits(row, logits, batch) if taught is None else taught

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from litmotif.batches.music import MusicBatch
+
 from ..core.module import BaseModule
 from . import baselines
-from .batch import Batch
 from .evaluation import MODEL, Evaluation, Sums
 from .losses import mean
 from .metrics import Likelihood
@@ -105,7 +106,7 @@ class SequenceModule(BaseModule):
         """Shapes of ``sums``."""
 
     @abstractmethod
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """What adds up over batches and makes the losses.
 
         Args:
@@ -121,12 +122,12 @@ class SequenceModule(BaseModule):
     def metrics(self) -> dict[str, Metric]:
         """New metrics by name."""
 
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
         """Sum and count (2,), as ``losses.ratio`` has them, whose ratio is ``headline``; outputs (B, T, K)."""
         raise NotImplementedError(f"{type(self).__name__} has a headline, {self.headline}, and no sums of it.")
 
     @abstractmethod
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
+    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
         """Show predictions (B, T, K), in the units of the targets, to the metrics."""
 
     # ------------------------------------------------------------------ the network
@@ -189,7 +190,7 @@ class SequenceModule(BaseModule):
         return self.normalizer.mean.clone(), self.normalizer.std.clone()
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: MusicBatch, batch_idx: int) -> Tensor:
         """The weighted losses of the global batch: means over what the masks of all processes leave."""
         logits, _ = self.run(batch.inputs, valid=baselines.valid_frames(batch.mask))
         sums = self.sums(logits.float(), batch)
@@ -214,11 +215,11 @@ class SequenceModule(BaseModule):
         return {"loss": total} | named
 
     # ------------------------------------------------------------------ evaluation
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: MusicBatch, batch_idx: int) -> None:
         """Judge a batch of whole songs."""
         self._evaluate(batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: MusicBatch, batch_idx: int) -> None:
         """The same."""
         self._evaluate(batch)
 
@@ -226,7 +227,7 @@ class SequenceModule(BaseModule):
         """The model alone during a fit: the baselines do not change from epoch to epoch."""
         return [row for row in of if row == MODEL or self.trainer.state.fn != "fit"]
 
-    def _evaluate(self, batch: Batch) -> None:
+    def _evaluate(self, batch: MusicBatch) -> None:
         logits = self.run(batch.inputs)[0].float()
         self.loss_sums.update(self.sums(logits, batch))
         predictions = self.predictions(self.activation(logits), batch)
@@ -235,7 +236,7 @@ class SequenceModule(BaseModule):
         for row in self._rows(self.likelihoods):
             self.likelihoods[row].update(self.row_logits(row, logits, batch), batch.targets, batch.mask)
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
+    def predictions(self, outputs: Tensor, batch: MusicBatch) -> dict[str, Any]:
         """A function a row that gives its predictions (B, T, K)."""
         targets, mask, seed = batch.targets, batch.mask, self.hparams["seed"]
         return {
@@ -245,7 +246,7 @@ class SequenceModule(BaseModule):
             "copy": lambda: baselines.copy(targets, mask, self.target_mean),
         }
 
-    def row_logits(self, row: str, logits: Tensor, batch: Batch) -> Tensor:
+    def row_logits(self, row: str, logits: Tensor, batch: MusicBatch) -> Tensor:
         """What a row of the likelihoods holds probable (B, T, K); chance is uniform over what the mask leaves."""
         if row == "chance":
             return torch.zeros_like(logits).masked_fill(~batch.mask, -torch.inf if self.likelihood == "classes" else 0)
@@ -277,7 +278,7 @@ class SequenceModule(BaseModule):
         for part in parts:
             part.reset()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: MusicBatch, batch_idx: int) -> Tensor:
         """Outputs (B, T, K) for the inputs of a batch."""
         return self(batch.inputs)  # type: ignore[no-any-return]
 

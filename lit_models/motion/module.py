@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from litmotif.batches.motion import MotionBatch
+from litmotif.seeding import generator
+
 from ..core.evaluation import EvaluatedModule
-from ..core.seeding import generator
 from ..diffusion.process import LossWeighting, PredictionType
 from ..diffusion.sampler_names import SamplerName, make_sampler
 from ..diffusion.schedules import BetaSchedule, make_diffusion, scaled
-from .batch import Batch
 from .foot_lock import lock_feet
 from .generation import Condition, Generation, Given, Inpainting, beginning
 from .judge.module import load_evaluator
@@ -138,7 +139,7 @@ class MotionDDPM(EvaluatedModule):
             self.evaluation.judge_by(load_evaluator(self.hparams["evaluator"], self.hparams["features"]))
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """Denoise motions, some with clean frames, some without their text or sound."""
         world, frames = self.trainer.world_size, batch.motion.shape[1]
         rows, mine = len(batch.motion) * world, slice(self.global_rank, None, world)
@@ -157,7 +158,7 @@ class MotionDDPM(EvaluatedModule):
         return Condition(*(None if part is None else part.to(self.device) for part in parts))
 
     # ------------------------------------------------------------------ evaluation
-    def evaluate(self, batch: Batch) -> Tensor:
+    def evaluate(self, batch: MotionBatch) -> Tensor:
         """Make motions (B, T, F) from the captions and sounds of a batch, and compare."""
         draw = self._draw_each([(0, item) for item in batch.item.tolist()], batch.motion.shape[1])
         losses = self.objective(self.network, batch, self._condition(batch.captions, batch.audio), draw)
@@ -170,7 +171,7 @@ class MotionDDPM(EvaluatedModule):
         self.evaluation.repeat(batch, made, self.hparams["repeats"], self._make, self._noise)
         return made
 
-    def shown(self, batch: Batch, made: Tensor) -> tuple[list[Tensor], list[str]]:
+    def shown(self, batch: MotionBatch, made: Tensor) -> tuple[list[Tensor], list[str]]:
         """Four motions and their captions."""
         lengths = batch.valid.sum(dim=1).tolist()
         return [motion[:n] for motion, n in zip(made[:4], lengths, strict=False)], list(batch.captions[:4])
@@ -185,11 +186,11 @@ class MotionDDPM(EvaluatedModule):
         return [generator(self.hparams["seed"], *key) for key in keys]
 
     # ------------------------------------------------------------------ making motion
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """Motions (B, T, F), physical units, for the captions, sounds and lengths of a batch."""
         return self._make(batch, [(2, item) for item in batch.item.tolist()])
 
-    def _make(self, batch: Batch, keys: Keys, rows: Sequence[int] | None = None) -> Tensor:
+    def _make(self, batch: MotionBatch, keys: Keys, rows: Sequence[int] | None = None) -> Tensor:
         """The same for some rows of it."""
         rows = range(len(batch.captions)) if rows is None else rows
         valid, captions = batch.valid[list(rows)], [batch.captions[row] for row in rows]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.batches.motion import MotionBatch
+
 from ..diffusion.process import Diffusion, LossWeighting
-from .batch import Batch
 from .generation import Condition, Network
 from .losses import MotionLosses
 from .network import Standardised
@@ -88,7 +89,7 @@ class MotionObjective:
         nothing = torch.zeros(len(sources), 2, dtype=torch.bool)
         return Draw(*(part.to(device) for part in (noise[:, :frames], levels, nothing)))
 
-    def __call__(self, network: Network, batch: Batch, condition: Condition, draw: Draw) -> dict[str, Tensor]:
+    def __call__(self, network: Network, batch: MotionBatch, condition: Condition, draw: Draw) -> dict[str, Tensor]:
         """Every loss (B,) of what the network makes of noisy motions; ``losses.total`` adds them up."""
         noise, levels, drop = draw
         diffusion = self.diffusion.to(noise.device)

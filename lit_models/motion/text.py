@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from litmotif.cache import cache_folder
+
 from .network import sinusoids
-from .text_cache import TextCache, cache_folder
+from .text_cache import TextCache
 
 MAX_WORDS = 64
 """Words of a caption that are read."""
@@ -120,7 +122,7 @@ class FrozenTextEncoder:
                 f"text_folder={folder!r} holds no config.json: give the folder of a text model, such as a local copy "
                 "of openai/clip-vit-base-patch32 or sentence-transformers/all-MiniLM-L6-v2, or take the hashed encoder."
             )
-        self._cache = TextCache(cache_folder(cache_dir) / f"{folder_hash(self.folder)}.npz", self._embed)
+        self._cache = TextCache(cache_folder(cache_dir, "text") / f"{folder_hash(self.folder)}.npz", self._embed)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenTextEncoder":
         return self

@@ -7,15 +7,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..core.intervals import rate
+from litmotif.batches.trajectories import History, Policy, Task
+from litmotif.intervals import rate
+
 from ..diffusion.rolling import Rolling
-from .batch import ClosedLoop, HistoryLike, OutcomesLike, Policy, TaskLike
 from .costs import CostFunction, Sum, make_costs
 from .layout import StateLayout
 from .planner import Plan, Tick
+from .simulator import ClosedLoop, OutcomesLike
 
 
-def task_costs(task: TaskLike, layout: StateLayout, history: int, options: Mapping[str, Any]) -> Sum:
+def task_costs(task: Task, layout: StateLayout, history: int, options: Mapping[str, Any]) -> Sum:
     """The costs of a task.
 
     Args:
@@ -85,7 +87,7 @@ class GuidedPolicy:
         self.rolling, self.seed = rolling, seed
         self._last: tuple[int, Tick] | None = None
 
-    def __call__(self, history: HistoryLike, task: TaskLike) -> Tensor:
+    def __call__(self, history: History, task: Task) -> Tensor:
         """Actions from now on (B, K, A)."""
         cost = task_costs(task, self.layout, self.history, self.options.get(task.kind, {}))
         keys = [(self.seed, int(episode), history.step) for episode in history.episode]

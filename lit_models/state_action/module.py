@@ -6,14 +6,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from litmotif.batches.trajectories import Policy, Window
+from litmotif.seeding import generator
+
 from ..core.evaluation import EvaluatedModule
-from ..core.seeding import generator
 from ..diffusion.guidance import Guidance, GuidanceSettings
 from ..diffusion.process import LossWeighting, PredictionType, TimestepSpacing
 from ..diffusion.rolling import Rolling
 from ..diffusion.sampler_names import SamplerName, make_sampler
 from ..diffusion.schedules import BetaSchedule
-from .batch import Batch, Policy
 from .closed_loop import GuidedPolicy, try_tasks
 from .costs import CostFunction, make_costs
 from .layout import StateLayout
@@ -150,7 +151,7 @@ class StateActionDDPM(EvaluatedModule):
         self.evaluation = PlanEvaluation(self.layout, history, action_horizon, guide is not None)
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Window, batch_idx: int) -> Tensor:
         """Denoise windows whose tokens have noise levels of their own."""
         rows = len(batch.states) * self.trainer.world_size
         mine = slice(self.global_rank, None, self.trainer.world_size)  # this rank's rows of the global batch's draw
@@ -163,7 +164,7 @@ class StateActionDDPM(EvaluatedModule):
         return loss
 
     # ------------------------------------------------------------------ evaluation
-    def evaluate(self, batch: Batch) -> dict[str, Plan]:
+    def evaluate(self, batch: Window) -> dict[str, Plan]:
         """Plan from the past of each window, and compare."""
         items = batch.item.tolist()
         sources = [generator(self.hparams["seed"], 0, item) for item in items]
@@ -180,7 +181,7 @@ class StateActionDDPM(EvaluatedModule):
         self.evaluation.add(plans, truth, self.normalizer, noise, self.guide, getattr(self.data, "feet", None))
         return plans
 
-    def shown(self, batch: Batch, made: dict[str, Plan]) -> tuple[dict[str, Tensor]]:
+    def shown(self, batch: Window, made: dict[str, Plan]) -> tuple[dict[str, Tensor]]:
         """One window and its plans."""
         return ({"ground truth": batch.states[0], **{name: plan.states[0, 0] for name, plan in made.items()}},)
 
@@ -194,7 +195,7 @@ class StateActionDDPM(EvaluatedModule):
                 self.log(f"{split}/{name}", number, prog_bar=name.endswith("_success"))
 
     # ------------------------------------------------------------------ planning
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Window, batch_idx: int) -> Tensor:
         """Planned states and actions side by side (B, W, S + A), physical units, under ``guide`` if there is one."""
         past = Plan(batch.states, batch.actions)
         return torch.cat(self._tick(past, [(0, item) for item in batch.item.tolist()], self.guide).plan, dim=-1)

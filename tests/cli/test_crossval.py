@@ -10,7 +10,7 @@ from scipy import stats
 
 from lit_models.cli import main
 from lit_models.cli.commands import crossval
-from lit_models.core.intervals import mean
+from litmotif.intervals import mean
 
 from . import folded
 from .fake import Fake, option

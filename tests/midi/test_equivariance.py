@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from datamodules.music.augment import Movement
-from datamodules.music.batch import MusicBatch
 from datamodules.music.tasks import make_task
 from lit_models.export.rtneural import TOLERANCE, export
 from lit_models.midi.equivariance import average, orbits, pitch_classes
 from lit_models.midi.harmony import HarmonyPredictor
 from lit_models.midi.stack import LayerStack
+from litmotif.batches.music import MusicBatch
 
 TASK = make_task("harmony", {"vocabulary": "extended", "previous_chord": True, "lookahead": 3, "size": "newest"})
 """Columns that rotate, stand still, and are in reserve, among inputs and outputs."""

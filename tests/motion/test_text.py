@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lit_models.motion.text import MAX_WORDS, FrozenTextEncoder, HashedTextEncoder, folder_hash, hashed_word, words
-from lit_models.motion.text_cache import TextCache, cache_folder
+from lit_models.motion.text_cache import TextCache
+from litmotif.cache import cache_folder
 
 TEXTS = ["a person walks", "", "someone turns left, then right, and waves"]
 
@@ -145,8 +146,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_the_cache_lies_where_it_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("LITMOTIF_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path / "text"
-    assert cache_folder("elsewhere").parts == ("elsewhere", "text")
+    assert cache_folder(None, "text") == tmp_path / "text"
+    assert cache_folder("elsewhere", "text").parts == ("elsewhere", "text")
 
 
 # Frozen models

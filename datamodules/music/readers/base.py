@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..song import Song
 
 

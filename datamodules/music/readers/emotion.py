@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import parse_chord
 from ..song import Floats, Song
 from .base import Reader, Source, column, files_in, relative

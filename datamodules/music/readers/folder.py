@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from .base import Reader, Source
 from .corpus import COLLECTIONS, Corpus
 from .emotion import Emopia, Vgmidi

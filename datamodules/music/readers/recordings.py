@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..song import Song
 from .base import Reader, Source, column, files_in, relative, required
 from .emotion import read_table

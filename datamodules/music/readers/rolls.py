@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..song import KEYS, LOWEST_KEY, Song, Split
 from .base import Reader, Source, files_in, sources_of
 

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from .base import Frames, Task
 from .dynamics import Dynamics
 from .emotion import Emotion

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import TONICS
 from ..song import Song
 

@@ -7,15 +7,16 @@ every forest has a way through.
 
 import itertools
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
+from litmotif.batches.trajectories import TaskName
+
 from ...envs import noise
 from ...envs.mobile_base import RADIUS
 
-TaskName = Literal["joystick", "waypoint", "forest"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 LENGTH, HALF_WIDTH = 9.0, 4.0  # m, of the forest; the walls are y = -4 and y = 4

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.batches.trajectories import History, Policy, Task, TaskName
+
 from ...envs import noise
 from ...envs.mobile_base import (
     DT,
@@ -31,9 +33,8 @@ from ...envs.mobile_base import (
     within_limits,
 )
 from ..frames import to_character
-from .policies import History, Policy, Task
 from .recordings import ActionNoise, to_root
-from .scenes import COMMANDS, Scene, TaskName, draw, draw_scene, nearest_obstacles, polar
+from .scenes import COMMANDS, Scene, draw, draw_scene, nearest_obstacles, polar
 
 SECONDS: dict[TaskName, float] = {"joystick": 10.0, "waypoint": 15.0, "forest": 30.0}
 OBSTACLES, REACH = 8, 4.0  # how many obstacles a policy sees; m, how far

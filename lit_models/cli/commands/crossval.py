@@ -9,8 +9,8 @@ import torch
 
 from callbacks.files import write_atomically
 from callbacks.results import BOUNDS, Results, ResultsTable
+from litmotif.intervals import mean
 
-from ...core.intervals import mean
 from .. import configs, ending
 from ..console import console
 from . import child

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ...core.seeding import generator
+from litmotif.seeding import generator
 
 PRECISIONS = (1, 2, 3)
 """The k of R-precision."""

@@ -8,9 +8,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from litmotif.batches.motion import MotionBatch
+
 from ...core.checkpoint import load, plain
 from ...core.module import BaseModule
-from ..batch import Batch
 from ..text import make_text_encoder
 from .distribution import TextRetrieval
 from .network import MotionAutoencoder, TextMotionEvaluator
@@ -89,7 +90,7 @@ class MotionEvaluator(BaseModule):
         return self.common.features(motion, valid), self.common.embed_text(self.text(captions).to(self.device))
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """Both losses, of which neither knows the other's weights."""
         loss = self.autoencoder.loss(batch.motion, batch.valid)
         common = self.common_features(batch.motion, batch.valid, batch.captions)
@@ -107,7 +108,7 @@ class MotionEvaluator(BaseModule):
         return gathered.transpose(0, 1).flatten(0, 1)  # type: ignore[union-attr]  # (B * W, D)
 
     # ------------------------------------------------------------------ evaluation
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
         """What is lost on the way through the vector, and whether held-out motions find their texts."""
         mean = self.autoencoder.mean.expand_as(batch.motion)
         constant = self.autoencoder.error(self.autoencoder.normalise(mean, batch.valid), batch.motion, batch.valid)
@@ -118,7 +119,7 @@ class MotionEvaluator(BaseModule):
             for retrieval in self.retrieval.values():
                 retrieval.update(*common, batch.item)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: MotionBatch, batch_idx: int) -> None:
         """The same."""
         self.validation_step(batch, batch_idx)
 
@@ -144,7 +145,7 @@ class MotionEvaluator(BaseModule):
         for metric in (*self.losses.values(), *self.retrieval.values()):
             metric.reset()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """The auto-encoder's vectors (B, D) of real motions."""
         return self.motion_features(batch.motion, batch.valid)
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from litmotif.batches.motion import MotionBatch
+
 from ...core.evaluation import Evaluation
-from ..batch import Batch
 from ..metrics import BeatConsistency, MotionMetrics
 from ..skeleton import MotionLayout
 from .distribution import Diversity, Evaluator, FrechetDistance, MultiModality, TextRetrieval
@@ -53,7 +54,7 @@ class MotionEvaluation(Evaluation):
             }
             self.measure(*self.judged.values())
 
-    def add(self, rows: Mapping[str, Tensor], batch: Batch) -> None:
+    def add(self, rows: Mapping[str, Tensor], batch: MotionBatch) -> None:
         """Add motions.
 
         Args:
@@ -67,7 +68,7 @@ class MotionEvaluation(Evaluation):
             for judge in self._judge:
                 self._judged(judge.to(motion.device), row, motion, batch)
 
-    def _judged(self, judge: Evaluator, row: str, motion: Tensor, batch: Batch) -> None:
+    def _judged(self, judge: Evaluator, row: str, motion: Tensor, batch: MotionBatch) -> None:
         motion, real = self._seen(judge, motion), self._seen(judge, batch.motion)
         made = judge.motion_features(motion, batch.valid)
         self.judged["fid"][row].update(judge.motion_features(real, batch.valid), real=True)
@@ -79,10 +80,10 @@ class MotionEvaluation(Evaluation):
 
     def repeat(
         self,
-        batch: Batch,
+        batch: MotionBatch,
         made: Tensor,
         times: int,
-        make: Callable[[Batch, Keys, Sequence[int]], Tensor],
+        make: Callable[[MotionBatch, Keys, Sequence[int]], Tensor],
         noise: Callable[[Keys, int], Tensor],
     ) -> None:
         """More motions for the first captions of a split, for multimodality.

@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from lit_models.core.seeding import generator
 from lit_models.motion.judge.distribution import (
     Diversity,
     FrechetDistance,
@@ -14,6 +13,7 @@ from lit_models.motion.judge.distribution import (
     TextRetrieval,
     frechet_distance,
 )
+from litmotif.seeding import generator
 
 from ..bodies import normal
 

@@ -1,4 +1,4 @@
-"""What MotionClips hands to a module."""
+"""Motions with their captions and sound."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,6 @@
 import torch
 
-from lit_models.core.seeding import generator, mix, seed_globally
+from litmotif.seeding import generator, mix, seed_globally
 
 
 def test_streams_depend_on_every_key_and_on_nothing_else():

@@ -1,4 +1,4 @@
-"""What the datamodule hands out."""
+"""Observations and plans in a grid world: what MiniGridPlans hands to a planner, and how its plans end."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What environments give: steps for learning, whole episodes for evaluation."""
+"""Rollouts: steps of environments for learning, whole episodes for evaluation."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""How sure a measured share, or a mean, is."""
+"""Confidence intervals of a share (Wilson) and of a mean (Student)."""
 
 from collections.abc import Sequence
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from callbacks.files import write_atomically
+from litmotif.files import write_atomically
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):

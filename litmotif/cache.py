@@ -1,13 +1,13 @@
-"""Arrays on disk under a key: written whole or not at all, checked when read."""
+"""Caches of arrays on disk: written whole or not at all, checked when read, made by one process at a time."""
 
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from .files import atomic
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,25 +39,40 @@ def cached(folder: Path, key: Mapping[str, Any], make: Callable[[], Arrays], wha
     Raises:
         OSError: they cannot be kept (no space, no permission); names the folder. Nothing half-written is left.
     """
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    path = folder / f"{name}.npz"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise _no_room(folder, what, error) from error
-    try:
-        found = _read(path, what)
+    path = folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]}.npz"
+    with locked(path, what):
+        found = read_arrays(path, what)
         if found is None:
             found = make()
-            _write(path, what, found)
+            write_arrays(path, found, what, compress=True)
         return found
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Be the only process that reads or makes a file; the others wait.
+
+    Raises:
+        OSError: the folder cannot be written; names it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        raise _no_room(path.parent, what, error) from error
+    try:
+        yield
     finally:
         lock.release()
 
 
-def _read(path: Path, what: str) -> Arrays | None:
+def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> Arrays | None:
+    """The arrays of an ``.npz`` file, all or those of ``names``.
+
+    Returns:
+        None where there is no such file, and, with a warning, where it is damaged or lacks a name.
+    """
     if not path.exists():
         return None
     try:
@@ -63,30 +80,27 @@ def _read(path: Path, what: str) -> Arrays | None:
             path.open("rb") as file,
             np.load(file, allow_pickle=False) as archive,
         ):  # zip checks each member's CRC-32 as it is read
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in names or archive.files}
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, KeyError) as error:
         warnings.warn(f"{path} is damaged ({error}); its {what} are made anew.", stacklevel=2)
         return None
 
 
-def _write(path: Path, what: str, arrays: Arrays) -> None:
+def write_arrays(path: Path, arrays: Arrays, what: str, compress: bool = False) -> None:
+    """Keep arrays as an ``.npz`` file.
+
+    Raises:
+        OSError: no space, no permission; names the folder. Nothing half-written is left.
+    """
+    save = np.savez_compressed if compress else np.savez
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with atomic(path) as file:
+            save(file, allow_pickle=False, **arrays)
     except OSError as error:
         raise _no_room(path.parent, what, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError as error:
-        raise _no_room(path.parent, what, error) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _no_room(folder: Path, what: str, error: OSError) -> OSError:
     return OSError(
-        error.errno, f"Cannot keep {what} in {folder}: {error.strerror}. Make room, or set data.cache_dir elsewhere."
+        error.errno, f"Cannot keep {what} in {folder}: {error.strerror}. Make room, or set cache_dir elsewhere."
     )

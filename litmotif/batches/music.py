@@ -1,4 +1,4 @@
-"""What MusicFrames hands to a module."""
+"""Frames of music with their targets."""
 
 from typing import NamedTuple
 
