@@ -95,6 +95,16 @@ def test_configs_are_found_by_name_by_path_and_by_near_miss(tmp_path):
         configs.find("mdlm/emtpy_8x8")
 
 
+@pytest.mark.parametrize("old", configs.RENAMED)
+def test_an_old_name_is_answered_with_the_new_one(old):
+    new = configs.RENAMED[old]
+    assert new in configs.names()
+    assert old not in configs.names()
+    for asked in (old, f"{old}.yaml", f"configs/{old}.yaml"):
+        with pytest.raises(configs.ConfigError, match=f"{asked}: .* -c {new}[.]"):
+            configs.find(asked)
+
+
 def test_the_experiment_is_named_by_its_first_config_that_is_no_overlay():
     assert configs.experiment_name(["trainer/cpu", "mdlm/empty_8x8", "debug/fast"]) == "mdlm/empty_8x8"
     assert configs.experiment_name(["some/where/mine.yaml", "mdlm/empty_8x8"]) == "mine"
