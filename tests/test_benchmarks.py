@@ -27,6 +27,7 @@ LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "ddpm_pictures", "mdlm_empty"} |
     "midi_parsing",
     "midi_training",
     "motion_quality",
+    "mutation",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
 PARTS = {"command", "omnisafe_style"}
