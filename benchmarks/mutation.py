@@ -26,7 +26,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -223,7 +222,7 @@ def named(wanted: set[Key], files: list[str]) -> list[Mutant]:
     return found
 
 
-def run_pytest(tree: Path, tests: list[str], cached: bool) -> None:
+def run_pytest(tree: Path, tests: list[str], seconds: int, cached: bool) -> None:
     """In a child: pytest on the tree; its status is that of the child."""
     os.setsid()
     os.chdir(tree)
@@ -232,6 +231,7 @@ def run_pytest(tree: Path, tests: list[str], cached: bool) -> None:
     sys.dont_write_bytecode = not cached
     with suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))  # another load on the machine does not count
     null = os.open(tree.parent / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -247,16 +247,22 @@ def run_pytest(tree: Path, tests: list[str], cached: bool) -> None:
     os._exit(status)  # what other libraries do at exit is not of this process
 
 
-def status_of(tree: Path, tests: list[str], limit: float, cached: bool = False) -> int | None:
-    """Exit status of pytest; None where it took too long."""
-    child = FORK.Process(target=run_pytest, args=(tree, tests, cached))
+def status_of(tree: Path, tests: list[str], seconds: int = 3600, cached: bool = False) -> int | None:
+    """Exit status of pytest; None where it used more processor time than that, or hangs."""
+    child = FORK.Process(target=run_pytest, args=(tree, tests, seconds, cached))
     child.start()
-    child.join(limit)
-    timed_out = child.exitcode is None
+    child.join(60 + 20 * seconds)
+    hangs = child.exitcode is None
     with suppress(ProcessLookupError):
         os.killpg(child.pid or 0, signal.SIGKILL)
     child.join()
-    return None if timed_out else child.exitcode
+    return None if hangs else child.exitcode
+
+
+def used() -> float:
+    """Seconds of processor time of the children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def own_tree(model: Path, folder: Path) -> None:
@@ -266,13 +272,16 @@ def own_tree(model: Path, folder: Path) -> None:
     shutil.copytree(model, TREE)
 
 
-def survives(mutant: Mutant, tests: list[str], limit: float) -> bool:
-    """In a worker: whether all tests pass."""
+def killer(mutant: Mutant, tests: list[str], seconds: int) -> str | None:
+    """In a worker: the test that fails, or what ended the run; None where all pass."""
     path, source = TREE / mutant.file, mutant.source()
     kept = path.read_bytes()
     path.write_text(source or "")
     try:
-        return status_of(TREE, tests, limit) == 0
+        if status_of(TREE, tests, seconds) == 0:
+            return None
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", (TREE.parent / "output").read_text(), re.MULTILINE)
+        return failed.group(1) if failed else "time, memory or a crash"
     finally:
         path.write_bytes(kept)
 
@@ -287,6 +296,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", help="run these in place of the tests of the file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--verbose", action="store_true", help="which test noticed which mutant")
     parser.add_argument("--survivors", type=Path, default=Path("runs/mutation/survivors.diff"), help="written")
     args = parser.parse_args()
     if find_spec("cosmic_ray") is None:
@@ -313,10 +323,10 @@ def main() -> None:
         for file in track(files, "tests as they are"):
             patterns = args.tests or SOURCES[file]
             tests[file] = [str(path.relative_to(ROOT)) for part in patterns for path in sorted(ROOT.glob(part))]
-            began = time.perf_counter()
-            if status_of(model, tests[file], 3600.0, cached=True) != 0:
+            began = used()
+            if status_of(model, tests[file], cached=True) != 0:
                 raise SystemExit((folder / "model" / "output").read_text()[-4000:] + f"\n{file}: its tests fail as is")
-            limits[file] = 20.0 + 4.0 * (time.perf_counter() - began)
+            limits[file] = 10 + round(4 * (used() - began))
         chosen = (
             named(set(wanted), files)
             if args.only
@@ -324,12 +334,14 @@ def main() -> None:
         )
         start = partial(own_tree, model, folder)
         with ProcessPoolExecutor(args.workers, mp_context=FORK, initializer=start) as pool:
-            jobs = {pool.submit(survives, m, tests[m.file], limits[m.file]): m for m in chosen}
+            jobs = {pool.submit(killer, m, tests[m.file], limits[m.file]): m for m in chosen}
             for job in track(as_completed(jobs), "mutants", total=len(jobs)):
-                mutant, alive = jobs[job], job.result()
+                mutant, test = jobs[job], job.result()
                 counts[mutant.file][0] += 1
-                counts[mutant.file][1] += not alive
-                if alive:
+                counts[mutant.file][1] += test is not None
+                if args.verbose:
+                    print(f"{mutant.file}:{mutant.line} {mutant.operator} {mutant.place}: {test}", flush=True)
+                if test is None:
                     report.write(mutant.diff())
                     report.flush()
     show(counts)
