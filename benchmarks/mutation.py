@@ -5,8 +5,8 @@
 
 A mutant is a source file with one change: an operator of cosmic-ray's that puts a like thing in place of another (an
 arithmetic operator, a comparison, a number one up or down, a condition negated, a loop of no turns, ...), or one
-statement left out. Not counted are changes to annotations, to messages of ``raise``, to decorators that only tools
-read, and those that do not compile. Each mutant is tried in a forked child of one warm process, on a copy of the tree,
+statement left out. Not counted are changes to annotations and protocols, to messages of ``raise``, to decorators that
+only tools read, and those that do not compile. Each mutant is tried in a forked child of one warm process, on a copy of the tree,
 by pytest as the README calls it (the same markers) on the tests of that file, until one fails or the time is out. A
 mutant that survives these may still be noticed by the rest of ``pytest``: the score is a lower bound.
 
@@ -156,6 +156,8 @@ def uncounted(tree: ast.AST) -> Iterator[ast.AST]:
             yield from (d for d in node.decorator_list if "no_grad" not in ast.unparse(d))
         elif isinstance(node, ast.ClassDef):
             yield from node.decorator_list
+            if any(ast.unparse(base) == "Protocol" for base in node.bases):
+                yield from node.body
         elif isinstance(node, ast.Raise | ast.TypeAlias if hasattr(ast, "TypeAlias") else ast.Raise):
             yield node
 

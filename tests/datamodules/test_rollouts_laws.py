@@ -1,5 +1,7 @@
 """What a source says at an end, and what an evaluation counts: against environments whose every number is known."""
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -107,6 +109,7 @@ def test_the_kept_actions_are_those_of_running_episodes():
     found = source(num_envs=2, limit=5)
     found.reset([0, 1])
     found.stagger(0, 2)  # rows of 5 and 3 steps, then 5
+    assert found.state_dict()["actions"].shape == (0, 1, 2)
     kept = []
     for _ in range(8):
         found.step(torch.zeros(2, 1))
@@ -206,6 +209,19 @@ def test_a_film_is_shown_every_step_of_the_policy_and_none_of_the_baselines():
     evaluation.evaluate(still)
     evaluation.baselines()
     assert seen == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_hand_written_policy_is_a_baseline_where_the_environment_has_one():
+    class Written(Scripted):
+        env = SimpleNamespace(scripted=True)
+
+        def scripted(self):
+            return torch.full((3, 2), 0.25)
+
+    source = Written()
+    evaluation = Evaluation(lambda: source, 0, 0, 3, 3)
+    assert set(evaluation.baselines()) == {"zero", "random", "scripted"}
+    assert torch.stack(source.acted[-3:]).unique().tolist() == [0.25]
 
 
 @pytest.mark.parametrize("kind", ["continuous", "choices"])
