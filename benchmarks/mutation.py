@@ -6,9 +6,9 @@
 A mutant is a source file with one change: an operator of cosmic-ray's that puts a like thing in place of another (an
 arithmetic operator, a comparison, a number one up or down, a condition negated, a loop of no turns, ...), or one
 statement left out. Not counted are changes to annotations and protocols, to messages of ``raise``, to decorators that
-only tools read, and those that do not compile. Each mutant is tried in a forked child of one warm process, on a copy of the tree,
-by pytest as the README calls it (the same markers) on the tests of that file, until one fails or the time is out. A
-mutant that survives these may still be noticed by the rest of ``pytest``: the score is a lower bound.
+only tools read, and those that do not compile. Each mutant is tried in a forked child of one warm process, on a copy
+of the tree, by pytest as the README calls it (the same markers) on the tests of that file, until one fails or the time
+is out. A mutant that survives these may still be noticed by the rest of ``pytest``: the score is a lower bound.
 
 The sample is spread over the lines of a file. Mutants that change nothing that anybody could see are listed with the
 reason in mutation_equivalent.diff, and are left out. Survivors are written in the same format.
@@ -139,7 +139,7 @@ class Mutant:
 def keys(diffs: str) -> list[Key]:
     """The changes in a text of unified diffs; whatever stands between them is a remark."""
     found = []
-    for file, hunk in re.findall(r"^--- (\S+)\n\+\+\+ .*\n@@.*@@\n((?:[-+].*\n?)+)", diffs, re.MULTILINE):
+    for file, hunk in re.findall(r"^--- (\S+)\n\+\+\+ .*\n@@.*@@\n((?:(?!--- )[-+].*\n?)+)", diffs, re.MULTILINE):
         lines = hunk.splitlines()
         old, new = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
         found.append((file, old, new))
