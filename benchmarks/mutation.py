@@ -97,8 +97,8 @@ OPERATORS = [
 ]
 FORK = multiprocessing.get_context("fork")
 MEMORY = 16 * 2**30
-Key = tuple[str, str, str]
-"""A file, the lines taken away, and those put in their place, without their indentation."""
+Key = tuple[str, str, str, str]
+"""A file, the operator, the lines taken away, and those put in their place, without their indentation."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,12 @@ class Mutant:
 def keys(diffs: str) -> list[Key]:
     """The changes in a text of unified diffs; whatever stands between them is a remark."""
     found = []
-    for file, hunk in re.findall(r"^--- (\S+)\n\+\+\+ .*\n@@.*@@\n((?:(?!--- )[-+].*\n?)+)", diffs, re.MULTILINE):
+    for file, operator, hunk in re.findall(
+        r"^--- (\S+)\n\+\+\+ (\S+)\n@@.*@@\n((?:(?!--- )[-+].*\n?)+)", diffs, re.MULTILINE
+    ):
         lines = hunk.splitlines()
         old, new = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
-        found.append((file, old, new))
+        found.append((file, operator, old, new))
     return found
 
 
@@ -212,19 +214,19 @@ def sample(file: str, count: int | None, seed: int) -> list[Mutant]:
 
 def named(wanted: set[Key], files: list[str]) -> list[Mutant]:
     """The mutants that make these changes."""
-    lines = {(file, old.splitlines()[0]) for file, old, _ in wanted}
+    places = {(file, operator, old.splitlines()[0]) for file, operator, old, _ in wanted}
     found = []
     for file in files:
         text = (ROOT / file).read_text().splitlines()
         for mutant in population(file):
             # a condition's operator may stand on a later line than the first that it changes
             near = text[max(0, mutant.line - 2) : mutant.line + 1]
-            if any((file, line.strip()) in lines for line in near) and mutant.source():
+            if any((file, mutant.operator, line.strip()) in places for line in near):
                 found += [mutant] * bool(wanted.intersection(keys(mutant.diff())))
     return found
 
 
-def run_pytest(tree: Path, tests: list[str], seconds: int, cached: bool) -> None:
+def run_pytest(tree: Path, tests: tuple[str, ...], seconds: int, cached: bool) -> None:
     """In a child: pytest on the tree; its status is that of the child."""
     os.setsid()
     os.chdir(tree)
@@ -249,7 +251,7 @@ def run_pytest(tree: Path, tests: list[str], seconds: int, cached: bool) -> None
     os._exit(status)  # what other libraries do at exit is not of this process
 
 
-def status_of(tree: Path, tests: list[str], seconds: int = 3600, cached: bool = False) -> int | None:
+def status_of(tree: Path, tests: tuple[str, ...], seconds: int = 3600, cached: bool = False) -> int | None:
     """Exit status of pytest; None where it used more processor time than that, or hangs."""
     child = FORK.Process(target=run_pytest, args=(tree, tests, seconds, cached))
     child.start()
@@ -274,7 +276,7 @@ def own_tree(model: Path, folder: Path) -> None:
     shutil.copytree(model, TREE)
 
 
-def killer(mutant: Mutant, tests: list[str], seconds: int) -> str | None:
+def killer(mutant: Mutant, tests: tuple[str, ...], seconds: int) -> str | None:
     """In a worker: the test that fails, or what ended the run; None where all pass."""
     path, source = TREE / mutant.file, mutant.source()
     kept = path.read_bytes()
@@ -307,7 +309,7 @@ def main() -> None:
     if args.only:
         wanted = keys(args.only.read_text())
         files = [file for file in files if file in {key[0] for key in wanted}]
-    for file, old, _ in keys(EQUIVALENT.read_text()):
+    for file, _, old, _ in keys(EQUIVALENT.read_text()):
         if old.splitlines()[0] not in map(str.strip, (ROOT / file).read_text().splitlines()):
             print(f"{EQUIVALENT.name}: {file} has no line {old!r} any more")
     torch.set_num_threads(1)
@@ -324,11 +326,14 @@ def main() -> None:
         tests, limits = {}, {}
         for file in track(files, "tests as they are"):
             patterns = args.tests or SOURCES[file]
-            tests[file] = [str(path.relative_to(ROOT)) for part in patterns for path in sorted(ROOT.glob(part))]
-            began = used()
-            if status_of(model, tests[file], cached=True) != 0:
-                raise SystemExit((folder / "model" / "output").read_text()[-4000:] + f"\n{file}: its tests fail as is")
-            limits[file] = 10 + round(4 * (used() - began))
+            tests[file] = tuple(str(path.relative_to(ROOT)) for part in patterns for path in sorted(ROOT.glob(part)))
+            if tests[file] not in limits:
+                began = used()
+                if status_of(model, tests[file], cached=True) != 0:
+                    raise SystemExit(
+                        f"{(folder / 'model' / 'output').read_text()[-4000:]}\n{file}: its tests fail as is"
+                    )
+                limits[tests[file]] = 10 + round(4 * (used() - began))
         chosen = (
             named(set(wanted), files)
             if args.only
@@ -336,7 +341,7 @@ def main() -> None:
         )
         start = partial(own_tree, model, folder)
         with ProcessPoolExecutor(args.workers, mp_context=FORK, initializer=start) as pool:
-            jobs = {pool.submit(killer, m, tests[m.file], limits[m.file]): m for m in chosen}
+            jobs = {pool.submit(killer, m, tests[m.file], limits[tests[m.file]]): m for m in chosen}
             for job in track(as_completed(jobs), "mutants", total=len(jobs)):
                 mutant, test = jobs[job], job.result()
                 counts[mutant.file][0] += 1
