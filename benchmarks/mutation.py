@@ -5,10 +5,11 @@
 
 A mutant is a source file with one change: an operator of cosmic-ray's that puts a like thing in place of another (an
 arithmetic operator, a comparison, a number one up or down, a condition negated, a loop of no turns, ...), or one
-statement left out. Not counted are changes to annotations and protocols, to messages of ``raise``, to decorators that
-only tools read, and those that do not compile. Each mutant is tried in a forked child of one warm process, on a copy
-of the tree, by pytest as the README calls it (the same markers) on the tests of that file, until one fails or the time
-is out. A mutant that survives these may still be noticed by the rest of ``pytest``: the score is a lower bound.
+statement left out. Not counted are changes to annotations and protocols, to messages of ``raise``, to ``strict`` of
+``zip``, to decorators that only tools read, and those that do not compile. Each mutant is tried in a forked child of
+one warm process, on a copy of the tree, by pytest as the README calls it (the same markers) on the tests of that file,
+until one fails or the time is out. A mutant that survives these may still be noticed by the rest of ``pytest``: the
+score is a lower bound.
 
 The sample is spread over the lines of a file. Mutants that change nothing that anybody could see are listed with the
 reason in mutation_equivalent.diff, and are left out. Survivors are written in the same format.
@@ -149,13 +150,15 @@ def keys(diffs: str) -> list[Key]:
 
 
 def uncounted(tree: ast.AST) -> Iterator[ast.AST]:
-    """Annotations, messages, decorators for tools: nothing that a test could see."""
+    """Annotations, messages, decorators for tools, guards of ``zip``: nothing that a test could see of right code."""
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
             yield node.annotation
         elif isinstance(node, ast.FunctionDef):
             yield from [node.returns] if node.returns else []
             yield from (d for d in node.decorator_list if "no_grad" not in ast.unparse(d))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "zip":
+            yield from (keyword.value for keyword in node.keywords)
         elif isinstance(node, ast.ClassDef):
             yield from node.decorator_list
             if any(ast.unparse(base) == "Protocol" for base in node.bases):

@@ -154,6 +154,11 @@ def test_recovery_may_last_as_long_as_the_cost_falls():
     assert updates([8.0] * 50, None) is None
 
 
+@pytest.mark.parametrize("name", ["gamma", "gae_lambda", "cost_gamma", "cost_gae_lambda"])
+def test_by_default_the_future_counts_for_long_and_not_for_ever(name):
+    assert 0.9 <= module().hparams[name] < 1.0
+
+
 def test_a_packed_gradient_is_spread_in_order_and_its_rest_left():
     parameters = [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(3))]
     set_gradients(parameters, torch.arange(9.0))
