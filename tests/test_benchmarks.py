@@ -28,6 +28,7 @@ LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "state_action_pictures", "mdlm_e
     "midi_parsing",
     "midi_training",
     "motion_quality",
+    "mutation",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
 PARTS = {"command", "omnisafe_style"}
