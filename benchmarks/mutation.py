@@ -50,6 +50,7 @@ EQUIVALENT = ROOT / "benchmarks" / "mutation_equivalent.diff"
 CPO, MDLM, MIDI = "lit_models/cpo", "lit_models/mdlm", "lit_models/midi"
 DIFFUSION, STATE_ACTION, MOTION = "lit_models/diffusion", "lit_models/state_action", "lit_models/motion"
 ROLLOUTS = ["tests/datamodules/test_rollouts*.py"]
+PROCESS = [f"tests/diffusion/test_{name}*.py" for name in ("process", "samplers", "guidance", "p")]
 SOURCES = {
     f"{CPO}/trust_region.py": ["tests/cpo/test_trust_region*.py", "tests/cpo/test_optimizer*.py"],
     f"{CPO}/optimizer.py": ["tests/cpo/test_optimizer*.py", "tests/cpo/test_module.py"],
@@ -58,16 +59,9 @@ SOURCES = {
     f"{CPO}/metrics.py": ["tests/cpo/test_metrics*.py", "tests/cpo/test_module.py"],
     "datamodules/rollouts/collector.py": ROLLOUTS,
     "datamodules/rollouts/sources.py": ROLLOUTS,
-    f"{DIFFUSION}/process.py": [
-        "tests/diffusion/test_process*.py",
-        "tests/diffusion/test_samplers*.py",
-        "tests/diffusion/test_p*.py",
-    ],
-    f"{DIFFUSION}/samplers.py": [
-        "tests/diffusion/test_samplers*.py",
-        "tests/diffusion/test_guidance*.py",
-        "tests/diffusion/test_p*.py",
-    ],
+    f"{DIFFUSION}/process.py": PROCESS,
+    f"{DIFFUSION}/schedules.py": PROCESS,
+    f"{DIFFUSION}/samplers.py": PROCESS,
     f"{DIFFUSION}/guidance.py": ["tests/diffusion/test_guidance*.py", "tests/state_action/test_planner*.py"],
     f"{DIFFUSION}/rolling.py": ["tests/diffusion/test_rolling*.py"],
     f"{STATE_ACTION}/metrics.py": ["tests/state_action/test_metrics*.py", "tests/state_action/test_module.py"],

@@ -6,12 +6,12 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from datamodules.rollouts.batch import Transition
 
 from datamodules.core import DataError
 from datamodules.rollouts import collector
 from datamodules.rollouts.collector import Collector, Evaluation
 from datamodules.rollouts.sources import GymnasiumSource, Source
+from litmotif.batches.rollouts import Transition
 
 
 class Clock(gymnasium.Env):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lit_models.diffusion.process import make_diffusion
 from lit_models.diffusion.samplers import DDIM, gaussian
+from lit_models.diffusion.schedules import make_diffusion
 
 
 @pytest.mark.parametrize(
