@@ -1,22 +1,22 @@
-"""GroovePredictor: microtiming and velocity of drum hits on a grid of sixteenths."""
+"""Drum humanisation (GroovePredictor): microtiming and velocity of hits on a grid of sixteenths."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-from . import losses
 from .batch import Batch
+from .evaluation import Score
 from .losses import Regression as RegressionLoss
+from .losses import Term
 from .metrics import Regression
 from .module import SequenceModule
 from .network import Hidden
-from .timing import Timing
+from .timing import Timing, timing_error
 
 DRUMS = 9
 OFFSET, VELOCITY, SWING = slice(0, DRUMS), slice(DRUMS, 2 * DRUMS), slice(2 * DRUMS, 2 * DRUMS + 1)
+HITS = slice(0, 2 * DRUMS)
 """Columns of the targets; the others are reserved."""
 TEMPO, STEP_MS = "tempo", 125.0
 """The feature that holds beats a minute over 120, and the length of a sixteenth where it is 1."""
@@ -36,6 +36,21 @@ class Played(NamedTuple):
     swing: Tensor
 
 
+class Loudness(Regression):
+    """Errors of velocities in 0-1, from outputs in [-1, 1]."""
+
+    def update(self, prediction: Tensor, target: Tensor, mask: Tensor) -> None:
+        """Add hits."""
+        super().update((prediction + 1) / 2, (target + 1) / 2, mask)
+
+
+def quantised(module: "GroovePredictor", batch: Batch) -> Tensor:
+    """On the grid, with the constant's velocities."""
+    on_grid = module.target_mean.clone()
+    on_grid[OFFSET] = 0.0
+    return on_grid.expand_as(batch.targets)
+
+
 class GroovePredictor(SequenceModule):
     """64 features of a drum pattern a sixteenth -> offsets, velocities and swing in [-1, 1].
 
@@ -53,8 +68,19 @@ class GroovePredictor(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("tanh", 128), ("tanh", 64))
+    last = nn.Tanh
+    terms: ClassVar = {
+        "offset": Term("distance", OFFSET),
+        "velocity": Term("distance", VELOCITY, "velocity_weight"),
+        "swing": Term("distance", SWING, "swing_weight"),
+    }
+    scores: ClassVar = {
+        "timing": Score(lambda h: Timing(), HITS, timing_error, lambda module, batch: (module.step_ms(batch.inputs),)),
+        "offset": Score(lambda h: Regression(DRUMS, prefix="offset_"), OFFSET),
+        "velocity": Score(lambda h: Loudness(DRUMS, prefix="velocity_"), VELOCITY),
+    }
+    rows: ClassVar = {**SequenceModule.rows, "quantised": quantised}
     headline = "timing_mae_ms"
-    reference_rows = (*SequenceModule.reference_rows, "quantised")
 
     def __init__(
         self,
@@ -67,55 +93,6 @@ class GroovePredictor(SequenceModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
-
-    def last_activation(self) -> nn.Module:
-        """Tanh."""
-        return nn.Tanh()
-
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Three ratios."""
-        return {"offset": (2,), "velocity": (2,), "swing": (2,)}
-
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Distances."""
-        h, mask = self.hparams, batch.mask
-        off = losses.distance(self.activation(logits), batch.targets, h["regression"], h["huber_delta"])  # (B, T, K)
-        columns = {"offset": OFFSET, "velocity": VELOCITY, "swing": SWING}
-        return {name: losses.ratio(off[..., which], mask[..., which]) for name, which in columns.items()}
-
-    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The three terms."""
-        h = self.hparams
-        weights = {"offset": 1.0, "velocity": h["velocity_weight"], "swing": h["swing_weight"]}
-        return {name: weight * losses.mean(sums[name]) for name, weight in weights.items()}
-
-    def metrics(self) -> dict[str, Metric]:
-        """Errors of time in ms and sixteenths, of velocities in 0-1, correlations, divergences."""
-        return {
-            "timing": Timing(),
-            "offset": Regression(DRUMS, prefix="offset_"),
-            "velocity": Regression(DRUMS, prefix="velocity_"),
-        }
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Milliseconds by which hits are off; an offset is of half sixteenths."""
-        late = (outputs - batch.targets).abs()[..., OFFSET] / 2
-        return losses.ratio(late * self.step_ms(batch.inputs)[..., None], batch.mask[..., OFFSET])
-
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Hits."""
-        targets, mask = batch.targets, batch.mask
-        both = slice(0, 2 * DRUMS)
-        scores["timing"].update(prediction[..., both], targets[..., both], mask[..., both], self.step_ms(batch.inputs))
-        scores["offset"].update(prediction[..., OFFSET], targets[..., OFFSET], mask[..., OFFSET])
-        loud, wanted = (prediction[..., VELOCITY] + 1) / 2, (targets[..., VELOCITY] + 1) / 2
-        scores["velocity"].update(loud, wanted, mask[..., VELOCITY])
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
-        """One more row: on the grid, with the constant's velocities."""
-        on_grid = self.target_mean.clone()
-        on_grid[OFFSET] = 0.0
-        return super().predictions(outputs, batch) | {"quantised": lambda: on_grid.expand_as(batch.targets)}
 
     def step_ms(self, inputs: Tensor) -> Tensor:
         """Length of a sixteenth (B, T) in milliseconds, from raw features (B, T, F).
