@@ -29,7 +29,7 @@ LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "ddpm_pictures", "mdlm_empty"} |
     "motion_quality",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
-PARTS = {"command", "omnisafe_style"}
+PARTS = {"command", "omnisafe_style", "random_chain"}
 """Imported by others."""
 
 
