@@ -1,4 +1,4 @@
-"""What MusicFrames hands to a module."""
+"""Batch of music frames: what MusicFrames hands to a module."""
 
 from typing import NamedTuple
 

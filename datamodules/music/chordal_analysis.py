@@ -1,4 +1,4 @@
-"""Chords of music that has none written: the best template of each beat (Pardo & Birmingham 2002)."""
+"""Chordal analysis (Pardo & Birmingham 2002): the best chord template of each beat, where none are written."""
 
 from itertools import pairwise
 

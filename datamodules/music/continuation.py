@@ -1,4 +1,4 @@
-"""A song whose end a model makes up: what it is given, the features of each new frame, and the song that comes out."""
+"""Music continuation: the prompt, the features of each new frame, and the song that comes out."""
 
 from dataclasses import replace
 
@@ -84,8 +84,8 @@ class Continuation:
         notes_of["duration"][: len(first)] = np.minimum(notes_of["duration"][: len(first)], end - song.onset[first])
         notes_of["onset"][len(first) :] += end
         notes_of["voice"][len(first) :] = self._voice()
-        felt = None if song.emotion is None else song.emotion[song.emotion[:, 0] <= length]
-        return replace(song, name=name, length=length, emotion=felt, **sorted_notes(**notes_of))
+        emotion = None if song.emotion is None else song.emotion[song.emotion[:, 0] <= length]
+        return replace(song, name=name, length=length, emotion=emotion, **sorted_notes(**notes_of))
 
     def _voice(self) -> int:
         """New notes belong to the voice that the task listens to: the one with the most notes of the prompt."""

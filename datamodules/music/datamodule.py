@@ -1,4 +1,4 @@
-"""MusicFrames: songs as frames of features and targets, from files, music21's corpus or made."""
+"""Music datamodule (MusicFrames): songs as frames of features and targets, from files, music21's corpus or made."""
 
 import hashlib
 import inspect
@@ -26,7 +26,7 @@ from .tasks import Task, TaskName, make_task
 EMBEDDED = {"melody": "ryansMammoth", "polyphony": "bach", "harmony": "bach"}
 """Collections of music21 that serve where there is no root; for the other tasks songs are made."""
 MADE = 120
-"""How many."""
+"""Number of songs that are made."""
 SUITED = {
     "melody": "POP909, Nottingham as ABC, any MIDI or MusicXML; format bach or ryansMammoth without a root",
     "polyphony": "JSB Chorales and Nottingham (.mat), any MIDI or MusicXML; format bach without a root",
@@ -133,7 +133,7 @@ class MusicFrames(BaseDataModule):
 
     @property
     def frame(self) -> dict[str, Any]:
-        """How long a frame is, and how much of what comes later it knows."""
+        """Frame length, and latency: how much of what comes later a frame knows."""
         sound = getattr(self.maker, "audio", False)
         unit = "seconds" if sound else "beats" if self.rate else "notes"
         length = 1 / AUDIO_RATE if sound else 1 / self.rate if self.rate else 1
@@ -142,7 +142,7 @@ class MusicFrames(BaseDataModule):
 
     @property
     def synthetic(self) -> bool:
-        """Whether the songs were made."""
+        """Made songs, not recorded or composed ones."""
         return self.root is None and self.hparams["format"] is None and self.task in MAKERS
 
     @cached_property
@@ -211,9 +211,9 @@ class MusicFrames(BaseDataModule):
         usable = [song for song, lack in zip(songs, lacks, strict=True) if lack is None]
         reasons = Counter(lack for lack in lacks if lack)
         if not usable:
-            listed = " or ".join(sorted(reasons))
+            lacking = " or ".join(sorted(reasons))
             raise DataError(
-                f"{self._where}: none of {len(songs)} songs has {listed} for {self.task}: see {SUITED[self.task]}."
+                f"{self._where}: none of {len(songs)} songs has {lacking} for {self.task}: see {SUITED[self.task]}."
             )
         limit = self.hparams["songs"]
         chosen = usable if limit is None else spread(usable, limit)
@@ -249,7 +249,7 @@ class MusicFrames(BaseDataModule):
 
     # ------------------------------------------------------------------ what an exported model must know
     def describe(self) -> dict[str, Any]:
-        """What feeds the model and what it was trained on, as plain data; ``data`` hashes what the songs hold."""
+        """Data card: what feeds the model and what it was trained on, as plain data; ``data`` hashes the songs."""
         splits = {name: len(self._splits[name]) for name in NAMES}
         return {
             "task": self.task,

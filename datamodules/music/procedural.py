@@ -1,4 +1,4 @@
-"""Performances whose swing, accents and emotion are known, because they were made from them.
+"""Synthetic performances whose swing, accents and emotion are known, because they were made from them.
 
 They are synthetic, and serve to see that a model learns what there is to learn: what is not noise is a function of the
 score, and the noise has a known size. Their rules are published tendencies, their numbers are our own.
@@ -24,7 +24,7 @@ _KIT = {"kick": 36, "snare": 38, "closed_hat": 42, "open_hat": 46, "ride": 51}
 _PUSH = {"kick": -0.01, "snare": 0.02, "closed_hat": -0.005, "open_hat": 0.01, "ride": -0.015}
 """Beats by which a drum is late: a snare lies back, a ride pushes (Butterfield 2010)."""
 _ACCENT = {"kick": 12.0, "snare": 15.0, "closed_hat": 20.0, "open_hat": 8.0, "ride": 20.0}
-"""How much louder a drum is on the beat than between."""
+"""Accent: by how much a drum is louder on the beat than between."""
 _LEVEL = {"kick": 85.0, "snare": 88.0, "closed_hat": 60.0, "open_hat": 70.0, "ride": 65.0}
 STYLES: dict[str, tuple[float, str]] = {
     "rock": (0.0, "closed_hat"),
@@ -160,7 +160,7 @@ def _mood(number: int, rng: np.random.Generator) -> Song:
 
 
 MAKERS = {"groove": grooves, "dynamics": phrases, "emotion": moods}
-"""What is made for the tasks that have no music of their own at hand."""
+"""Makers of songs for the tasks that have no music of their own at hand."""
 
 
 def _degree(degree: Array, scale: Sequence[int]) -> Array:

@@ -1,4 +1,4 @@
-"""A song to look at and to listen to: piano roll, MIDI file, sound."""
+"""Rendering: a song as piano roll, MIDI file and sound."""
 
 import wave
 from collections.abc import Sequence

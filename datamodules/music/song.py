@@ -1,4 +1,4 @@
-"""A song: what every reader returns and every task reads, as plain arrays whose clock is the beat."""
+"""Symbolic score (Song): what every reader returns and every task reads, as plain arrays whose clock is the beat."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ class Meter(NamedTuple):
 
 
 class Chord(NamedTuple):
-    """What sounds from ``onset`` until the next chord."""
+    """Chord symbol from ``onset`` until the next one."""
 
     onset: float
     label: str

@@ -97,7 +97,7 @@ def _require_alike(chains: Sequence[Chain]) -> None:
 
 
 def _kind(layer: nn.Module) -> str:
-    """What must be equal: the class, and options that change what it computes but not its width."""
+    """Signature that must be equal: the class, and options that change what it computes but not its width."""
     name = type(layer).__name__
     if isinstance(layer, nn.LSTM | nn.GRU):
         if layer.bidirectional or layer.proj_size:

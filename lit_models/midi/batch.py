@@ -1,4 +1,4 @@
-"""What the modules read of their data."""
+"""Batch protocol: what the modules read of their data."""
 
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class Batch(Protocol):
 
     @property
     def mask(self) -> Tensor:
-        """Which targets count (B, T, K) bool."""
+        """Mask of the targets that count (B, T, K) bool."""
 
     @property
     def song(self) -> Tensor:

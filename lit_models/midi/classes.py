@@ -76,9 +76,9 @@ class Classes(Metric):
     def compute(self) -> Found:
         """All by name; NaN where there was no frame."""
         counts = self.confusion.double()  # truth in rows
-        hit, truth, told = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        occurs = truth + told > 0
-        ratios = {"precision": hit / told, "recall": hit / truth, "f1": 2 * hit / (truth + told)}
+        hit, truth, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+        occurs = truth + predicted > 0
+        ratios = {"precision": hit / predicted, "recall": hit / truth, "f1": 2 * hit / (truth + predicted)}
         found = {"accuracy": hit.sum() / truth.sum(), "top3_accuracy": self.hits[0] / self.frames[0]}
         if self.roots is not None:
             root = self.roots.to(counts.device)

@@ -63,7 +63,7 @@ class DynamicsEngine(SequenceModule):
 
     @torch.no_grad()
     def express(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """How notes shall be played.
+        """Performance of notes.
 
         Args:
             inputs: raw features (B, T, F).

@@ -33,7 +33,7 @@ class Score(NamedTuple):
     more: Callable[[Any, Batch], tuple[Tensor, ...]] = lambda module, batch: ()
 
     def arguments(self, prediction: Tensor, batch: Batch, module: Any) -> tuple[Tensor, ...]:
-        """What the metric is shown of predictions (B, T, K) in the units of the targets."""
+        """Arguments of the metric's update, from predictions (B, T, K) in the units of the targets."""
         parts = (prediction, batch.targets, batch.mask)
         return (*(part[..., self.columns] for part in parts), *self.more(module, batch))
 
@@ -132,7 +132,7 @@ def _metrics(model: Any) -> nn.ModuleDict:
 
 
 def _logits(row: str, model: Any, logits: Tensor, batch: Batch) -> Tensor:
-    """What a row holds probable (B, T, K); chance is uniform over what the mask leaves."""
+    """Logits of a row (B, T, K); chance is uniform over what the mask leaves."""
     if row == "chance":
         return torch.zeros_like(logits).masked_fill(~batch.mask, 0 if model.probabilities == "keys" else -torch.inf)
     if row == "constant":

@@ -23,7 +23,7 @@ TEMPO, STEP_MS = "tempo", 125.0
 
 
 class Played(NamedTuple):
-    """How hits shall be played; where there is no hit the numbers mean nothing.
+    """Performance of the hits; where there is no hit the numbers mean nothing.
 
     Attributes:
         offset: in sixteenths, early below 0 (B, T, 9) in [-0.5, 0.5].
@@ -109,7 +109,7 @@ class GroovePredictor(SequenceModule):
 
     @torch.no_grad()
     def humanize(self, inputs: Tensor) -> Played:
-        """How the hits of a pattern shall be played, from its raw features (B, T, F)."""
+        """Performance of a pattern, from its raw features (B, T, F)."""
         outputs = self(inputs)
         velocity = ((outputs[..., VELOCITY] + 1) * 63.5).round().long().clamp(1, 127)
         return Played(outputs[..., OFFSET] / 2, velocity, outputs[..., 2 * DRUMS])

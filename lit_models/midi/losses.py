@@ -38,7 +38,7 @@ class Term(NamedTuple):
         return (6, self.columns.stop - self.columns.start) if self.kind == "concordance" else (2,)
 
     def sums(self, logits: Tensor, outputs: Tensor, batch: Batch, h: Mapping[str, Any]) -> Tensor:
-        """What adds up: ``ratio`` or, of a concordance, ``moments``.
+        """Sums that add up: ``ratio`` or, of a concordance, ``moments``.
 
         Args:
             logits: before the last activation, columns as those of the targets (B, T, K).

@@ -142,7 +142,7 @@ class MelodyTransformer(SequenceModule):
         return {"keys": (1 - share) * terms["keys"], "distil": share * mean(sums["distil"])}
 
     def reference_logits(self, row: str, batch: Batch) -> Tensor:
-        """What the teacher holds probable (B, T, K)."""
+        """Logits of the teacher (B, T, K)."""
         taught = self.teach(batch.inputs)
         assert taught is not None  # noqa: S101  # ``setup`` has left the row out where there is none
         return taught
@@ -160,7 +160,7 @@ class MelodyTransformer(SequenceModule):
         return found
 
     def export_thresholds(self) -> dict[str, float]:
-        """Where a probability counts as a key, as tuned in validation."""
+        """Threshold of probability from which a key counts, as tuned in validation."""
         return {"key": float(self.threshold)}
 
     # ------------------------------------------------------------------ making music

@@ -1,4 +1,4 @@
-"""How near predictions are to numbers, and keys to keys: sums and counts only, so that processes add up exactly."""
+"""Regression, likelihood and key-detection metrics: sums and counts only, so that processes add up exactly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class Regression(Metric):
 
     Args:
         size: columns K.
-        names: of the columns; where given, ``rmse``, ``r2`` and ``ccc`` are also told of each, as ``r2_valence``.
+        names: of the columns; where given, ``rmse``, ``r2`` and ``ccc`` are also given of each, as ``r2_valence``.
         prefix: before every name.
     """
 

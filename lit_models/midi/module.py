@@ -54,9 +54,9 @@ class SequenceModule(BaseModule):
     rows: ClassVar[Mapping[str, baselines.Row]] = baselines.ROWS
     """Baselines that stand beside the metrics."""
     probabilities: ClassVar[Probabilities | None] = None
-    """What the outputs are probabilities of."""
+    """Events whose probabilities the outputs are; None for other outputs."""
     headline: ClassVar[str] = ""
-    """The metric that is told of training too, and fills ``train_metric`` and ``val_metric`` of the history."""
+    """The metric that is logged of training too, and fills ``train_metric`` and ``val_metric`` of the history."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class SequenceModule(BaseModule):
         return losses["loss"]
 
     def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What adds up over batches and makes the losses, from numbers before the last activation (B, T, K)."""
+        """Sums that add up over batches and make the losses, from logits (B, T, K)."""
         outputs = self.activation(logits)
         return {name: term.sums(logits, outputs, batch, self.hparams) for name, term in self.terms.items()}
 

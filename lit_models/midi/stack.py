@@ -1,4 +1,4 @@
-"""A chain of plain torch layers over time, whose state can be carried from frame to frame.
+"""Layer stack: a chain of plain torch layers over time, whose state can be carried from frame to frame.
 
 Only layers that RTNeural's file format has, and no adds across layers: an exporter can read the chain off it.
 """

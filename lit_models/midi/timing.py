@@ -1,4 +1,4 @@
-"""How near a played rhythm is to another: errors in time, and the distribution of offsets and velocities."""
+"""Microtiming metrics: errors in time, and divergences of offsets and velocities."""
 
 from typing import Any
 

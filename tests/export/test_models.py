@@ -19,8 +19,7 @@ from lit_models.midi.module import UnexportableError
 
 from ..scripts import load
 
-_chains = load("random_chain")
-random_chain = _chains.random_chain
+random_chain = load("random_chain").random_chain
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "rtneural"
 

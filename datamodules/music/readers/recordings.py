@@ -1,4 +1,4 @@
-"""Recordings with ratings of emotion: DEAM (Aljanaki et al. 2017) and PMEmo (Zhang et al. 2018). A beat is a second."""
+"""Emotion-annotated recordings: DEAM (Aljanaki et al. 2017) and PMEmo (Zhang et al. 2018). A beat is a second."""
 
 import math
 import re

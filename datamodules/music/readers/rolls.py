@@ -1,4 +1,4 @@
-"""Frame rolls of polyphonic music with their standard splits (Boulanger-Lewandowski et al. 2012)."""
+"""Piano rolls of polyphonic music with their standard splits (Boulanger-Lewandowski et al. 2012)."""
 
 import json
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def _need(source: Source, content: dict[str, Any], keys: dict[str, str]) -> None
 
 
 def _is_book(path: Path) -> bool:
-    """Whether a JSON file begins as a mapping of splits to lists of songs of frames."""
+    """Recognition of a JSON file that begins as a mapping of splits to lists of songs of frames."""
     with path.open(encoding="utf-8", errors="replace") as file:
         start = "".join(file.read(4096).split())
     return any(f'"{key}":[[[' in start for key in _JSON)

@@ -1,4 +1,4 @@
-"""What a task is: a pure function from a song to frames, and what it says of its columns."""
+"""Task interface: a pure function from a song to frames, and the layout of its columns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ class Task(ABC):
 
     @abstractmethod
     def missing(self, song: Song) -> str | None:
-        """What the song lacks for this task, None where it lacks nothing."""
+        """Requirement that the song does not meet; None where it meets all."""
 
     @abstractmethod
     def frames(self, song: Song) -> Frames:

@@ -1,4 +1,4 @@
-"""Dynamics: how hard and how long each note is played. A row is a note, in order of onset, then pitch."""
+"""Expressive dynamics: velocity and articulation of each note. A row is a note, in order of onset, then pitch."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Dynamics(Task):
         drums: rows are drum hits; otherwise they are all other notes.
         previous_velocities: give true velocities of earlier notes. A host that plays on needs them; what is written
             about predicting velocities from the score alone does without.
-        duration: give the note's own length. Articulation is then masked, as it would be told.
+        duration: give the note's own length. Articulation, which it gives away, is then masked.
         lookahead: beats of the score that are known ahead.
         size: ``small`` (32 columns) or ``full``, which adds the pitch class, the sixteenth within the bar and
             ``neighbours`` notes before and after.
@@ -123,7 +123,7 @@ class Dynamics(Task):
         return self.targets.fill(values, len(onset)), self.targets.fill(known, len(onset), bool)
 
     def _place(self, song: Song, onset: Array, step: Array) -> dict[str, Array]:
-        """Where in the bar, how fast, and among how many notes."""
+        """Metrical position, tempo and density."""
         beats = step / STEPS_A_BEAT
         position, bar = in_bar(song, beats)
         level = (position < 1e-3, position % 1 < 1e-3, position % 0.5 < 1e-3, position % 0.25 < 1e-3)

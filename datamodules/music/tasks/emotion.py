@@ -1,4 +1,4 @@
-"""Emotion: valence and arousal of what has been heard so far."""
+"""Music emotion recognition: valence and arousal of what has been heard so far."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ AUDIO_RATE = 2
 
 
 class Emotion(Task):
-    """What the notes or the sound say of valence and arousal.
+    """Notes or sound so far -> valence and arousal.
 
     The columns after the first two serve an auxiliary loss: the quadrant, the mode (1 major, -1 minor) and the
     density of notes (log2 of the song's notes a second over 4, over 4); the rest are reserved.

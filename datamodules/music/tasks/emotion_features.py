@@ -1,4 +1,4 @@
-"""What notes sound like to a listener, frame by frame: 128 columns of which each knows only what has been heard.
+"""Musical features for emotion, frame by frame: 128 columns of which each knows only what has been heard.
 
 The cues are those that listeners use (Gabrielsson and Lindström 2010): tempo, mode, loudness, register, melody,
 rhythm, articulation, density and consonance; ``recent`` forgets, ``all`` does not.

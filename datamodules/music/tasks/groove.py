@@ -1,4 +1,4 @@
-"""Groove: how far each drum hit lies from the grid and how hard it is, given the quantised pattern.
+"""Drum humanisation: microtiming and velocity of each hit, given the quantised pattern.
 
 The humanisation task of Gillick et al. (arXiv:1905.06118): nine classes of drums, a grid of sixteenths, offsets as a
 fraction of half a step, velocities; of several hits of a class in a step the loudest counts.

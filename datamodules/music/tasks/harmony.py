@@ -1,4 +1,4 @@
-"""Harmony: the chord of each beat, from the melody."""
+"""Melody harmonisation: the chord of each beat, from the melody."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .raster import coverage, decayed, in_bar, one_hot, rows_of, scatter, share,
 from .voices import drums, melody
 
 BEATS_OF_KEY = 16
-"""Half-life, in beats, of the memory from which the key is told."""
+"""Half-life, in beats, of the memory from which the key is found."""
 CLASSES = 64
 _AHEAD = {"melody_in_1": (1, 1), "melody_in_2_to_3": (2, 3), "melody_in_4_to_7": (4, 7)}
 _BEFORE = {"melody_1_ago": (-1, -1), "melody_2_to_4_ago": (-4, -2)}
@@ -21,7 +21,7 @@ _BEFORE = {"melody_1_ago": (-1, -1), "melody_2_to_4_ago": (-4, -2)}
 class Harmony(Task):
     """Melody around a beat -> class of the chord that sounds in its middle.
 
-    The melody is told as pitch classes, weighted by the share of the beat for which they sound: of the beat itself,
+    The melody is given as pitch classes, weighted by the share of the beat for which they sound: of the beat itself,
     of growing windows before and after it, and of all that was heard.
 
     Args:

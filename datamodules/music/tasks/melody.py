@@ -1,4 +1,4 @@
-"""Melody: which key the melody plays in the next frame, given what it played, the metre and the wanted emotion."""
+"""Melody prediction: the key of the next frame, given the melody so far, the metre and the wanted emotion."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from .raster import decayed, in_bar, one_hot, rows_of, share, shifted, tempo_at,
 from .voices import melody, monophonic
 
 BEATS_OF_KEY = 8
-"""Half-life, in beats, of the memory from which the key can be told."""
+"""Half-life, in beats, of the memory from which the key can be found."""
 INTERVALS = 4
 
 

@@ -1,4 +1,4 @@
-"""Notes on a grid, and what a row sees of the rows before and after it. Time runs along the first axis."""
+"""Quantisation: notes on a grid, and windows over its rows. Time runs along the first axis."""
 
 import numpy as np
 from scipy.signal import lfilter
@@ -42,7 +42,7 @@ def piano_roll(song: Song, rate: float, rows: int, low: int, keys: int, chosen: 
 
 
 def coverage(onset: Array, end: Array, columns: Array, shape: tuple[int, int]) -> Array:
-    """How much of each frame (T, C) the notes of a column cover together; times in frames."""
+    """Coverage (T, C): the share of each frame that the notes of a column sound together; times in frames."""
     edges = np.zeros((shape[0] + 1, shape[1]))
     for times, sign in ((onset, 1.0), (end, -1.0)):
         at = np.floor(times).astype(np.int64)
