@@ -17,8 +17,7 @@ from .batch import MusicBatch
 from .parse import load_songs
 from .procedural import MAKERS
 from .readers import Format
-from .readers.recordings import AUDIO_RATE
-from .song import NOTE_FIELDS, Song
+from .song import AUDIO_RATE, NOTE_FIELDS, Song
 from .splits import NAMES, Splits, split_songs, spread
 from .table import FrameStore, Statistics, Windows
 from .tasks import Task, TaskName, make_task
@@ -94,22 +93,22 @@ class MusicFrames(BaseDataModule):
     @property
     def input_size(self) -> int:
         """Columns F of the inputs."""
-        return self.maker.input_size
+        return len(self.maker.inputs)
 
     @property
     def output_size(self) -> int:
         """Columns K of the targets."""
-        return self.maker.output_size
+        return len(self.maker.targets)
 
     @property
     def features(self) -> list[str]:
         """Names of the input columns."""
-        return self.maker.features
+        return self.maker.inputs.names
 
     @property
     def outputs(self) -> list[str]:
         """Names of the target columns."""
-        return self.maker.outputs
+        return self.maker.targets.names
 
     @property
     def input_mean(self) -> list[float]:

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..song import Song
+from ..song import AUDIO_RATE, Song
 from .base import Reader, Source, column, files_in, relative, required
 from .emotion import read_table
 
-AUDIO_RATE = 2.0
-"""Frames a second: the raters were sampled every 0.5 s."""
 _ENDINGS = (".wav", ".mp3", ".flac", ".ogg", ".m4a")
 Rating = list[float]
 """[second, valence, arousal], scaled to [-1, 1]."""

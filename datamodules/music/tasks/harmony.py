@@ -7,7 +7,7 @@ from ..song import Song
 from .base import Array, Block, Frames, Layout, Task, at_least, chroma, one_of
 from .context import chord_rows
 from .keys import key_posterior
-from .raster import coverage, decayed, in_bar, one_hot, rows_of, scatter, share, shifted, window_sum
+from .raster import bar_step, coverage, decayed, in_bar, one_hot, rows_of, scatter, share, shifted, window_sum
 from .voices import drums, melody
 
 BEATS_OF_KEY = 16
@@ -112,7 +112,7 @@ class Harmony(Task):
             **{name: self._window(now, *window) for name, window in (_AHEAD | _BEFORE).items()},
             "melody_all": share(heard),
             "onset_now": scatter(begin[on_beat], pitch[on_beat], (rows, 12)) > 0,
-            "bar_beat": one_hot(np.minimum(np.floor(position + 1e-3), 3), 4),
+            "bar_beat": bar_step(position, 1, 4),
             "rest": np.clip(1 - now.sum(axis=1), 0, 1),
             "beats_to_bar": (bar - position) / 4,
         }

@@ -111,6 +111,16 @@ def in_bar(song: Song, beats: Array) -> tuple[Array, Array]:
     return np.maximum(np.mod(beats - begins[which] + 1e-6, sizes[which]) - 1e-6, 0.0), sizes[which]
 
 
+def bar_step(position: Array, rate: int, steps: int) -> Array:
+    """One-hot (N, steps) of the step within the bar, ``rate`` a beat; what lies beyond counts as the last."""
+    return one_hot(np.minimum(np.floor(position * rate + 1e-3), steps - 1), steps)
+
+
+def turn(phase: Array) -> Array:
+    """Sine and cosine (N, 2) of a phase of period 1."""
+    return np.stack([np.sin(2 * np.pi * phase), np.cos(2 * np.pi * phase)], axis=1)
+
+
 def tempo_at(song: Song, beats: Array) -> Array:
     """Quarters a minute (N,)."""
     which = np.maximum(np.searchsorted(song.tempos[:, 0], beats + 1e-6, side="right") - 1, 0)
