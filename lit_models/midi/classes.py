@@ -1,6 +1,5 @@
 """Classification accuracies and macro precision, recall and F1 over frames."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,15 +8,14 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from .equivariance import STILL, pitch_classes
 from .losses import ratio
 from .metrics import Found, gathered
 
-ROOT = re.compile("[A-G][b#]?")
-
 
 def roots(outputs: Sequence[str]) -> list[int]:
-    """A number for the root of each chord class, from names such as ``class3:Eb:maj`` and ``C:7``; none of no names."""
-    found = [next(filter(ROOT.fullmatch, name.split(":")[:-1]), name) for name in outputs]
+    """A number for the root of each chord class, from names such as ``class3:Eb:maj``; none of no names."""
+    found = [k if root == STILL else -root - 1 for k, root in enumerate(pitch_classes(outputs))]
     return [found.index(root) for root in found]
 
 
