@@ -364,7 +364,7 @@ def main() -> None:
 def show(counts: dict[str, list[int]]) -> None:
     """The table; ours is imported only now, since a child must import the mutant."""
     sys.path.insert(0, str(ROOT))
-    from lit_models.core.intervals import rate
+    from litmotif.intervals import rate
 
     table = Table("file", title="Mutants that the tests notice")
     for column in ("mutants", "killed", "score", "95 %"):

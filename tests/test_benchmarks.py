@@ -31,7 +31,7 @@ LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "state_action_pictures", "mdlm_e
     "mutation",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
-PARTS = {"command", "omnisafe_style"}
+PARTS = {"command", "omnisafe_style", "random_chain"}
 """Imported by others."""
 
 

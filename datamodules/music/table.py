@@ -1,4 +1,4 @@
-"""The frames of all songs as one set of tensors, and the windows that are gathered from them."""
+"""Frame store: all songs as one set of tensors, and the windows that are gathered from them."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

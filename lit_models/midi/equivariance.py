@@ -1,4 +1,4 @@
-"""Layers that a transposition commutes with: their weights are tied over the twelve pitch classes.
+"""Transposition equivariance: layers whose weights are tied over the twelve pitch classes.
 
 A melody moved by k semitones has chords moved by k. With R_k for the move of every group of twelve columns, a layer
 with W R_k = R_k W keeps that exactly (Cohen and Welling, arXiv:1602.07576, for this group of twelve). Such a W has one

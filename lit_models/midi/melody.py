@@ -1,4 +1,4 @@
-"""MelodyTransformer: the keys of the next frame."""
+"""Next-frame key prediction (MelodyTransformer): polyphonic or melodic, with distillation from a teacher."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,16 +7,15 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from litmotif.batches.music import MusicBatch
 from litmotif.seeding import generator
 
 from ..core.checkpoint import load
-from . import losses
-from .evaluation import MODEL
+from .evaluation import MODEL, Score
 from .generation import Choice, Encoder, continue_roll
-from .metrics import KeyDetection, Likelihood
+from .losses import Term, keys_nll, mean
+from .metrics import KeyDetection, Likelihood, found_keys
 from .module import SequenceModule
 from .network import Hidden, InputNormalizer
 from .pitch import pitch_stack
@@ -52,8 +51,11 @@ class MelodyTransformer(SequenceModule):
 
     architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"num_heads", "channels", "reach"}
     hidden: ClassVar[Hidden] = (("relu", 256), ("lstm", 256), ("relu", 256))
+    last = nn.Sigmoid
+    terms: ClassVar = {"keys": Term("keys")}
+    scores: ClassVar = {"notes": Score(lambda h: KeyDetection(h["top_k"]), headline=found_keys)}
+    probabilities = "keys"
     headline = "note_accuracy"
-    likelihood = "keys"
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class MelodyTransformer(SequenceModule):
         self.threshold: Tensor
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
         if teacher is not None:
-            self.likelihoods["teacher"] = Likelihood(keys=True)
+            self.evaluation.likelihoods["teacher"] = Likelihood(keys=True)
 
     def make_network(self) -> nn.Module:
         """Two backbones more."""
@@ -89,10 +91,6 @@ class MelodyTransformer(SequenceModule):
             return super().make_network()
         names = ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "dropout")
         return CausalTransformer(**{name: h[name] for name in names})
-
-    def last_activation(self) -> nn.Module:
-        """Sigmoid."""
-        return nn.Sigmoid()
 
     # ------------------------------------------------------------------ the teacher
     def setup(self, stage: str) -> None:
@@ -111,7 +109,7 @@ class MelodyTransformer(SequenceModule):
             if stage == "fit":
                 raise
             rank_zero_warn(f"teacher={path} is not there: its row is left out.")
-            del self.likelihoods["teacher"]
+            del self.evaluation.likelihoods["teacher"]
             return
         sizes = ("input_size", "output_size")
         if not isinstance(teacher, MelodyTransformer) or any(teacher.hparams[n] != self.hparams[n] for n in sizes):
@@ -126,52 +124,29 @@ class MelodyTransformer(SequenceModule):
             return None
         return self._teacher[0].to(self.device).run(inputs)[0].float()
 
-    # ------------------------------------------------------------------ losses
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The likelihood, and what the teacher adds."""
-        return {"keys": (2,), "distil": (2,)}
-
+    # ------------------------------------------------------------------ losses and evaluation
     def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Nats, and the teacher's cross-entropy."""
-        h = self.hparams
-        keys = losses.keys_nll(logits, batch.targets, batch.mask, h["pos_weight"])
-        taught = self.teach(batch.inputs) if self.training else None
+        found, taught = super().sums(logits, batch), self.teach(batch.inputs) if self.training else None
         if taught is None:
-            return {"keys": keys, "distil": torch.zeros_like(keys)}
-        tau = h["temperature"]
-        soft = losses.keys_nll(logits / tau, (taught / tau).sigmoid(), batch.mask)
-        return {"keys": keys, "distil": soft * soft.new_tensor([tau**2, 1.0])}
+            return found
+        tau = self.hparams["temperature"]
+        soft = keys_nll(logits / tau, (taught / tau).sigmoid(), batch.mask)
+        return found | {"distil": soft * soft.new_tensor([tau**2, 1.0])}
 
     def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Nats a frame; in training mixed with the teacher's, in evaluation alone, so that both can be compared."""
-        keys = losses.mean(sums["keys"])
-        if not (self._teacher and self.training):
-            return {"keys": keys}
+        terms = super().losses(sums)
+        if "distil" not in sums:
+            return terms
         share = self.hparams["distil_weight"]
-        return {"keys": (1 - share) * keys, "distil": share * losses.mean(sums["distil"])}
+        return {"keys": (1 - share) * terms["keys"], "distil": share * mean(sums["distil"])}
 
-    # ------------------------------------------------------------------ evaluation
-    def metrics(self) -> dict[str, Metric]:
-        """Keys found at the threshold, and by rank."""
-        return {"notes": KeyDetection(self.hparams["top_k"])}
-
-    def headline_sums(self, outputs: Tensor, batch: MusicBatch) -> Tensor:
-        """Sounding keys that are ranked among as many as sound in their frame."""
-        sounds = (batch.targets > 0.5) & batch.mask
-        count = sounds.sum(dim=-1, keepdim=True)
-        ranked = outputs.masked_fill(~batch.mask, -torch.inf).topk(max(1, int(count.max())), dim=-1).indices
-        rank = torch.arange(ranked.shape[-1], device=ranked.device)
-        found = sounds.gather(-1, ranked) & (rank < count)
-        return torch.stack([found.sum(), count.sum()]).float()
-
-    def judge(self, scores: Any, prediction: Tensor, batch: MusicBatch) -> None:
-        """Probabilities."""
-        scores["notes"].update(prediction, batch.targets, batch.mask)
-
-    def row_logits(self, row: str, logits: Tensor, batch: MusicBatch) -> Tensor:
-        """One more row: the teacher."""
-        taught = self.teach(batch.inputs) if row == "teacher" else None
-        return super().row_logits(row, logits, batch) if taught is None else taught
+    def reference_logits(self, row: str, batch: MusicBatch) -> Tensor:
+        """Logits of the teacher (B, T, K)."""
+        taught = self.teach(batch.inputs)
+        assert taught is not None  # noqa: S101  # ``setup`` has left the row out where there is none
+        return taught
 
     def results(self) -> dict[str, Tensor]:
         """With the threshold that is best in validation during a fit, and stays what it is from then on.
@@ -179,14 +154,14 @@ class MelodyTransformer(SequenceModule):
         The baselines take whichever suits them best.
         """
         tuned = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        self.evaluation.scores(MODEL)["notes"].threshold = None if tuned else float(self.threshold)
+        self.evaluation.rows[MODEL]["notes"].threshold = None if tuned else float(self.threshold)
         found = super().results()
         if tuned:
             self.threshold.fill_(found["threshold"].item())
         return found
 
     def export_thresholds(self) -> dict[str, float]:
-        """Where a probability counts as a key, as tuned in validation."""
+        """Threshold of probability from which a key counts, as tuned in validation."""
         return {"key": float(self.threshold)}
 
     # ------------------------------------------------------------------ making music

@@ -1,4 +1,4 @@
-"""The backbones by name, and the normalisation of their inputs."""
+"""Backbones by name, and the normalisation of their inputs."""
 
 from collections.abc import Sequence
 from typing import Literal

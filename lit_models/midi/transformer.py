@@ -1,4 +1,4 @@
-"""A causal transformer with rotary positions: a teacher, which no RTNeural file can hold."""
+"""Causal transformer with rotary positions: a teacher, which no RTNeural file can hold."""
 
 import torch
 import torch.nn.functional as F

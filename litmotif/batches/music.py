@@ -1,4 +1,4 @@
-"""Frames of music with their targets."""
+"""Batch of music frames: what MusicFrames hands to a module."""
 
 from typing import NamedTuple
 

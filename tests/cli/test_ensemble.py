@@ -92,7 +92,6 @@ def test_members_that_normalise_differently_become_one_network_of_raw_frames(run
     members[1].normalizer.mean += 0.5
     members[1].normalizer.std *= 2
     together = ensemble.averaged(members, "logits")
-    ensemble.one_network(together, members, "logits")
     mean, std = together.export_normaliser()
     assert torch.equal(mean, torch.zeros(64))
     assert torch.equal(std, torch.ones(64))

@@ -1,4 +1,4 @@
-"""MIDI with ratings of emotion: VGMIDI (Ferreira & Whitehead 2019) and EMOPIA (Hung et al. 2021)."""
+"""Emotion-annotated MIDI: VGMIDI (Ferreira & Whitehead 2019) and EMOPIA (Hung et al. 2021)."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A folder of music: what lies in it is recognised by what it holds."""
+"""Format recognition: a folder of music is read by what it holds."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Any folder of MIDI files, by symusic (Liao et al. 2024): tracks as voices, tempo and meter maps, key signature."""
+"""MIDI files, by symusic (Liao et al. 2024): tracks as voices, tempo and meter maps, key signature."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is learnt of songs: each task a pure function from a song to frames."""
+"""Prediction tasks: each a pure function from a song to frames."""
 
 import inspect
 from collections.abc import Mapping

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from callbacks.files import write_atomically
 from callbacks.results import BOUNDS, Results, ResultsTable
+from litmotif.files import write_atomically
 from litmotif.intervals import mean
 
 from .. import configs, ending

@@ -1,20 +1,15 @@
 """``litmotif ensemble``: the mean of several runs, judged beside each of them, and exported as one network."""
 
-import copy
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from callbacks.files import write_atomically
 from callbacks.results import BOUNDS, Results, ResultsTable
+from litmotif.files import write_atomically
 
 from ...core import checkpoint
 from ...core.checkpoint import CheckpointError
-from ...export.ensemble import Of, block_diagonal, mean_logits
+from ...export.ensemble import Of, averaged
 from .. import ending
 from ..console import console
 from .options import OptionsParser
@@ -60,7 +55,7 @@ def _carry_out(options: Any) -> int:
     members = load_all(options.runs)
     together = averaged(members, of)
     if options.export:
-        one_network(together, members, of)  # refused before anything is computed
+        together.export_layers()  # refused before anything is computed
     data = data_of(folder_of(options.data or options.runs[0]))
     names = [name_of(run) for run in options.runs]
     singles = {name: judge(m, data, options.device) for name, m in zip(names, members, strict=True)}
@@ -114,23 +109,6 @@ def name_of(run: str) -> str:
     return "/".join(folder.parts[-2:])
 
 
-def averaged(members: Sequence[Any], of: Of) -> Any:
-    """A module like the first member whose numbers before the last activation are those of the mean."""
-    together = copy.deepcopy(members[0])
-    together.members = nn.ModuleList(copy.deepcopy(member) for member in members)
-    vars(together)["run"] = partial(_run, together, of)  # stands before the method of the class
-    if hasattr(together, "threshold"):
-        together.threshold = torch.stack([member.threshold for member in members]).mean()
-    return together.eval()
-
-
-def _run(together: Any, of: Of, inputs: Tensor, state: Any = None, valid: Tensor | None = None) -> Any:
-    states = (None,) * len(together.members) if state is None else state
-    of_each = [m.run(inputs, s, valid) for m, s in zip(together.members, states, strict=True)]
-    logits = torch.stack([logits for logits, _ in of_each])
-    return mean_logits(logits, together.activation, of), tuple(after for _, after in of_each)
-
-
 def beside(ensemble: Results, singles: dict[str, Results]) -> Results:
     """The results of the ensemble with a row a member, behind it, before the baselines."""
     together: Results = {}
@@ -139,26 +117,6 @@ def beside(ensemble: Results, singles: dict[str, Results]) -> Results:
         of_members = {name: single[metric]["value"] for name, single in singles.items() if metric in single}
         together[metric] = own | of_members | {row: value for row, value in rows.items() if row not in own}
     return together
-
-
-# ---------------------------------------------------------------------- one network
-def one_network(together: Any, members: Sequence[Any], of: Of) -> None:
-    """Give the ensemble the chain of one network, so that it can be exported as any module can.
-
-    The chain takes normalised frames where all members normalise alike, else raw ones.
-
-    Raises:
-        EnsembleError: there is no such network; says why.
-    """
-    normalisers = [member.export_normaliser() for member in members]
-    first = torch.stack(normalisers[0])
-    alike = all(torch.equal(first, torch.stack(other)) for other in normalisers)
-    layers = block_diagonal([member.export_layers() for member in members], of, None if alike else normalisers)
-    own: dict[str, Any] = {"export_layers": lambda: layers}
-    if not alike:
-        size = first.shape[1]
-        own["export_normaliser"] = lambda: (torch.zeros(size), torch.ones(size))
-    vars(together).update(own)
 
 
 def _export(together: Any, home: Path, about: dict[str, Any]) -> None:

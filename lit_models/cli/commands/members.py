@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from callbacks.files import write_atomically
+from litmotif.files import write_atomically
 
 from .. import configs, ending, run_folder
 from .child import Runner

@@ -24,8 +24,8 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-from callbacks.files import write_atomically
 from callbacks.results import Results, ResultsTable
+from litmotif.files import write_atomically
 
 from .. import configs, ending, run_folder
 from ..console import console

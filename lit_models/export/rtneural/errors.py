@@ -1,4 +1,4 @@
-"""What can be wrong with a module that shall be written, and with a file that shall be read."""
+"""Errors of modules that cannot be written, and of files that cannot be read."""
 
 
 class ExportError(ValueError):

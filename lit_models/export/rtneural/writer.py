@@ -1,4 +1,4 @@
-"""From a chain of PyTorch's layers to RTNeural's dynamic JSON."""
+"""JSON writer: from a chain of PyTorch's layers to RTNeural's dynamic format."""
 
 import os
 from collections.abc import Mapping, Sequence

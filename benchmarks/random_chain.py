@@ -1,4 +1,4 @@
-"""Random chains of every layer that can be written: what a writer, an interpreter or a runtime is proven on."""
+"""Random chains of every layer that RTNeural's format has, on which writer, interpreter and runtime are proven."""
 
 import torch
 from torch import Tensor, nn
