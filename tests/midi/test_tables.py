@@ -1,5 +1,7 @@
 """A model is a table: what is written in it is what is trained, logged and judged."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -16,8 +18,8 @@ class Levels(SequenceModule):
 
     hidden = (("tanh", 8),)
     last = nn.Sigmoid
-    terms = {"first": Term("distance", slice(0, 1)), "second": Term("distance", slice(1, 2), "dropout")}
-    scores = {"second": Score(lambda h: Regression(1), slice(1, 2), absolute_error)}
+    terms: ClassVar = {"first": Term("distance", slice(0, 1)), "second": Term("distance", slice(1, 2), "dropout")}
+    scores: ClassVar = {"second": Score(lambda h: Regression(1), slice(1, 2), absolute_error)}
     headline = "mae"
 
 
