@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 
 from lit_models.core.checkpoint_file import LAST
 
-from .launcher import READY
+from ..launcher import READY
 
 FAULT = "LITMOTIF_FAULT"
 """JSON of a fault: its ``kind``, and the ``batch`` (from 1, of this process) or the file ``operation`` it comes at."""

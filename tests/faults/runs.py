@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 from lit_models.core.checkpoint_file import LAST, PREVIOUS
 from lit_models.core.registry import REGISTRY
 
-from ..conformance.cases import noisy
+from ..conformance.cases import RECORDS, noisy, records, saver
+from ..launcher import End, Launcher, Start
 from .inject import FAULT, PLACES
-from .launcher import End, Launcher, Start
 
 SMOOTHED = {"moving_average", "summary"}
 STATES = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
@@ -27,25 +27,14 @@ SCHEDULES = {  # by the data: what steps at each batch, at each epoch, and after
     "MotionClips": {"lr_schedule": "exponential", "lr_interval": "epoch"},
     "Rollouts": {"lr_schedule": "linear", "lr_interval": "epoch"},
 }
-
-
-SAVES = {"enable_version_counter": False, "save_on_train_epoch_end": True, "auto_insert_metric_name": False}
-CALLBACKS = {
-    "EMAWeights": {"decay": 0.9},
-    f"{__package__}.inject.Inject": {},
-    "EpochMeans": {},
-    "RunHistory": {"plots": False},  # what pictures show is in the files
-    "LearningRateMonitor": {},
-    "ResultsTable": {},
-}
+CALLBACKS = {"EMAWeights": {"decay": 0.9}, f"{__package__}.inject.Inject": {}} | RECORDS
 
 
 def write_config(name: str, folder: Path, requeue: bool = False) -> Path:
     """Three epochs of five steps: the callbacks of ``configs/defaults.yaml`` but for the pictures, and an average."""
     entry = REGISTRY[name]
-    savers = [{"filename": "best", "monitor": "val/loss"}, {"filename": "last", "save_on_exception": True}]
-    callbacks = [{"class_path": "ModelCheckpoint", "init_args": saver | SAVES} for saver in savers]
-    callbacks += [{"class_path": path, "init_args": options} for path, options in CALLBACKS.items()]
+    savers = [saver(filename="best", monitor="val/loss"), saver(filename="last", save_on_exception=True)]
+    callbacks = savers + records(CALLBACKS)
     data = dict(entry.tiny_data)
     schedule = SCHEDULES.get(entry.data, {"lr_schedule": "cosine"})
     config = {
@@ -95,7 +84,7 @@ class Run:
         if self.checkpoints():
             arguments += ["--ckpt_path", "last"]
         environment = {FAULT: json.dumps(fault)} if fault else {}
-        end = self.launcher.run(Start(arguments, str(self.folder), str(self.folder / "said"), environment, delay))
+        (end,) = self.launcher.run(Start(arguments, str(self.folder), str(self.folder / "said"), environment, delay))
         self.ends.append(end)
         return end
 

@@ -1,9 +1,9 @@
 """Starts the command in processes forked from one that has already run it once: a start costs a tenth.
 
-    python -m tests.faults.launcher
+    python -m tests.launcher
 
-Reads one JSON object a line (``Start``), answers each with the JSON of ``End``. What it forks runs ``sys.exit(main())``
-as ``python -m lit_models`` does, with the end of the interpreter that belongs to it.
+Reads a JSON list of ``Start`` a line, those that run together, and answers with the JSON list of each ``End``. What it
+forks runs ``sys.exit(main())`` as ``python -m lit_models`` does, with the end of the interpreter that belongs to it.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 READY = "LITMOTIF_FAULTS_READY"
 """Of a started process: the handle on which it says that training begins."""
 
@@ -73,14 +73,14 @@ class Launcher:
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, cwd=folder)
         self.seconds = 0.0
 
-    def run(self, start: Start) -> End:
-        """Start and wait for the end."""
+    def run(self, *starts: Start) -> list[End]:
+        """Start all of them and wait for the end of each."""
         assert self.process.stdin
         assert self.process.stdout
-        print(json.dumps(asdict(start)), file=self.process.stdin, flush=True)
-        end = End(**json.loads(self.process.stdout.readline()))
-        self.seconds += end.seconds
-        return end
+        print(json.dumps([asdict(start) for start in starts]), file=self.process.stdin, flush=True)
+        ends = [End(**end) for end in json.loads(self.process.stdout.readline())]
+        self.seconds += sum(end.seconds for end in ends)
+        return ends
 
     def close(self) -> None:
         """End the server."""
@@ -98,7 +98,7 @@ def _warm_up() -> None:
 
     from lit_models.cli import main
 
-    from .runs import write_config
+    from .faults.runs import write_config
 
     torch.set_num_threads(1)
     only = {"fit": LightningCLI.subcommands()["fit"]}
@@ -139,20 +139,24 @@ def _become(start: Start, ready: int) -> list[str]:
 
 
 def _serve() -> list[str] | None:
-    """Fork for each line; in the forked process, return its arguments."""
+    """Fork for each start; in the forked process, return its arguments."""
     _warm_up()
     answers = os.fdopen(os.dup(1), "w")
     while line := sys.stdin.readline():
-        start = Start(**json.loads(line))
-        ready, begun = os.pipe()
-        os.set_inheritable(begun, True)
-        pid = os.fork()
-        if not pid:
+        begun = []
+        for start in [Start(**fields) for fields in json.loads(line)]:
+            ready, telling = os.pipe()
+            os.set_inheritable(telling, True)
+            pid = os.fork()
+            if not pid:
+                os.close(ready)
+                return _become(start, telling)
+            os.close(telling)
+            begun.append((pid, ready, start.delay))
+        ends = [asdict(_wait(*each)) for each in begun]
+        print(json.dumps(ends), file=answers, flush=True)
+        for _, ready, _ in begun:
             os.close(ready)
-            return _become(start, begun)
-        os.close(begun)
-        print(json.dumps(asdict(_wait(pid, ready, start.delay))), file=answers, flush=True)
-        os.close(ready)
     return None
 
 
