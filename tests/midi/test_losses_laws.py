@@ -68,11 +68,11 @@ def test_batch_statistics_of_frames_that_exist_are_those_of_torch():
 
 
 def test_a_state_of_another_stack_is_refused_and_a_plain_layer_is_exported_as_it_is():
-    stack = LayerStack([nn.Linear(3, 2, bias=False), nn.Tanh()])
-    assert stack.chain() == list(stack.layers)
+    stack, last = LayerStack([nn.Linear(3, 2, bias=False), nn.Tanh()]), nn.Sigmoid()
+    assert stack.chain(last) == [*stack.layers, last]
     with pytest.raises(ValueError, match="shorter"):
         stack(draw(1, 4, 3), (None,))
     tied = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
-    (plain,) = LayerStack([tied]).chain()
+    plain, _ = LayerStack([tied]).chain(last)
     assert type(plain) is nn.Linear
     torch.testing.assert_close(plain(draw(4, 3)), F.linear(draw(4, 3), tied.weight, tied.bias))
