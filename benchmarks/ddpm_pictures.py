@@ -16,10 +16,10 @@ from torch import Tensor
 
 import datamodules
 import lit_models
+from datamodules.robots.kinematics import g1
+from datamodules.stick_figures import Skeleton, save_animation
 from datamodules.trajectories.contact import poses
 from datamodules.trajectories.frames import Frame, to_character, to_world
-from datamodules.trajectories.kinematics import g1
-from datamodules.trajectories.skeleton import Skeleton, save_animation
 from lit_models.ddpm.diffusion import make_diffusion
 from lit_models.ddpm.module import StateActionDDPM
 from lit_models.ddpm.objective import known_tokens

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .arm_body import JOINTS, ArmBody
 from .arm_tasks import TASKS
 from .base import BatchedEnv, Outcome, State, take

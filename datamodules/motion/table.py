@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..core import DataError, Draw, random_stream
-from .audio import audio_features, onsets
+from ..sound import audio_features, onsets
 from .batch import MotionBatch
 from .clip import Clip
 from .features import to_features

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from datamodules.robots.rotations import from_yaw, multiply, rotate
 from datamodules.trajectories.frames import to_character, to_frame, to_world
-from datamodules.trajectories.rotations import from_yaw, multiply, rotate
 from lit_models.ddpm.costs import Waypoint
 from lit_models.ddpm.diffusion import make_diffusion
 from lit_models.ddpm.frames import moved_on, reframed

@@ -11,9 +11,9 @@ import roma
 import torch
 from torch import Tensor
 
-from ...trajectories.jumps import clean
-from ...trajectories.kinematics import g1
-from ...trajectories.readers import g1_csv
+from ...robots import g1_csv
+from ...robots.jumps import clean
+from ...robots.kinematics import g1
 from ..clip import Clip
 from ..skeleton import Skeleton, local_rotations, vectors
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import LIMITS, Motion, advance
 from .expert import facing, smooth, to_speeds, towards
 from .scenes import TaskName

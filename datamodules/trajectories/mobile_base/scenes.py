@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import RADIUS
 
 TaskName = Literal["joystick", "waypoint", "forest"]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import (
     DT,
     TIPPING,

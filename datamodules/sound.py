@@ -1,4 +1,4 @@
-"""What a motion model hears: log-mel spectrum and onset strength at the frames of the motion.
+"""Audio features: log-mel spectrum and onset strength at the frames of a motion.
 
 The window is 64 ms at any sampling rate, and spectra are scaled so that the same sound gives the same numbers.
 """
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError
+from .errors import DataError
 
 WINDOW, ONSET_WINDOW = 0.064, 0.032  # s; the shorter one tells better when
 TOP = 8000.0  # Hz, of the highest band

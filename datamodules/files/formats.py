@@ -1,4 +1,4 @@
-"""Folders of files in one of several formats: recognised by what they hold, and never guessed."""
+"""File formats: a folder of files in one of several, recognised by what they hold, and never guessed."""
 
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .errors import DataError
+from ..errors import DataError
 
 Item = TypeVar("Item")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import DataError
+from ..errors import DataError
 from .rotations import multiply, rotate
 
 G1_TRACKED = (
