@@ -17,10 +17,10 @@ from torch import Tensor
 
 import datamodules
 import lit_models
+from datamodules.robots.kinematics import g1
+from datamodules.stick_figures import Skeleton, save_animation
 from datamodules.trajectories.contact import poses
 from datamodules.trajectories.frames import Frame, to_character, to_world
-from datamodules.trajectories.kinematics import g1
-from datamodules.trajectories.skeleton import Skeleton, save_animation
 from lit_models.diffusion.rolling import Rest, make_rolling
 from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.module import StateActionDDPM

@@ -60,6 +60,17 @@ def test_imports_run_one_way(path):
     assert path.parts[0] not in roots, "inside a package imports are relative"
 
 
+def test_no_room_of_data_imports_another():
+    """A room is a folder with a datamodule; what two of them use lies beside them and imports none of them."""
+    rooms = {path.parts[1] for path in FILES if path.parts[0] == "datamodules" and path.name == "datamodule.py"}
+    assert rooms == {"minigrid", "motion", "music", "rollouts", "trajectories"}
+    for path in (path for path in FILES if path.parts[0] == "datamodules"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                target = (*path.parts[: -node.level], *(node.module or "").split("."))
+                assert not rooms.intersection(target[1:2]) - {path.parts[1]}, f"{path}, line {node.lineno}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_only_public_names_of_other_libraries_are_imported(path):
     for module, names in imports(path):

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .arm_body import ArmBody
 
 REST = (0.3, 0.15, 0.0, 1.1, 0.0, 0.0, 0.0)  # rad: hand in front of the body, elbow bent

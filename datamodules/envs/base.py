@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import noise
+from .. import noise
 
 LEVELS = 5
 Picture = NDArray[np.uint8]

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .arm_body import JOINTS, ArmBody
 from .arm_tasks import TASKS
 from .base import BatchedEnv, Outcome, State

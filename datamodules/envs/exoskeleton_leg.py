@@ -18,7 +18,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .base import BatchedEnv, Outcome, State
 from .gait import Gait, stride_frequency
 from .human import Human

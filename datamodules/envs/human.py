@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .base import State
 from .impairments import IMPAIRMENTS, Profile, profile
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .rooms import FOOTPRINT, SIZE
 
 RAYS = 16

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import noise, planner
+from .. import noise
+from . import planner
 
 SIZE = 10.0  # m, the side of a room
 SPACING = 0.2  # m, of the planner's grid

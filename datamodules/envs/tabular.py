@@ -8,7 +8,7 @@ from gymnasium import spaces
 from scipy.optimize import linprog
 from torch import Tensor
 
-from . import noise
+from .. import noise
 from .base import BatchedEnv, Outcome, State
 
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from . import drive, lidar, noise, people, planner, rooms, steering
+from .. import noise
+from . import drive, lidar, people, planner, rooms, steering
 from .base import BatchedEnv, Outcome, State
 from .human import Human
 from .shared_control import blend

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..core import DataError, SplitDataModule
-from ..trajectories.splits import deal
+from ..splits import deal
 from .captions import Captions
 from .clip import Clip, common_skeleton
 from .common import grounded, to_common

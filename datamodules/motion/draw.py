@@ -7,7 +7,7 @@ from textwrap import fill
 from matplotlib.figure import Figure
 
 from ..core import DataError
-from ..trajectories.skeleton import Skeleton, View, draw_strip, save_animation
+from ..stick_figures import Skeleton, View, draw_strip, save_animation
 from .clip import Clip
 
 FRONT = View(azimuth=125.0, elevation=10.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from litmotif.batches.motion import MotionBatch
 
 from ..core import DataError, Draw, random_stream
-from .audio import audio_features, onsets
+from ..sound import audio_features, onsets
 from .clip import Clip
 from .features import to_features
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..envs.noise import combine, uniform
+from ..noise import combine, uniform
 from .chords import Harmony, parse_chord
 from .song import KEYS, LOWEST_KEY, Song
 from .tasks.base import Layout

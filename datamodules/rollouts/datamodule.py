@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .. import noise
 from ..core import Batches, DataError, Draw, SplitDataModule
-from ..envs import noise
 from .collector import Collector, Evaluation
 from .draw import Film
 from .sources import BatchedSource, Source, State, make_source

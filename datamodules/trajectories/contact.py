@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from ..core import DataError
-from .kinematics import KinematicTree
-from .recording import Layout
-from .rotations import from_rotation_vector, rotate
+from ..robots.kinematics import KinematicTree
+from ..robots.recording import Layout
+from ..robots.rotations import from_rotation_vector, rotate
 
 G1_SOLES = dict.fromkeys(("left_ankle_roll_link", "right_ankle_roll_link"), ((-0.05, 0.0, -0.035), (0.12, 0.0, -0.035)))
 """Heel and toe of the G1's feet in the frame of the foot, m: its collision spheres (radius 5 mm) in Unitree's model."""

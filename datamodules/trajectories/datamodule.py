@@ -14,10 +14,14 @@ from litmotif.batches.trajectories import Policy, TaskName, Window
 
 from ..core import DataError, Draw, SplitDataModule
 from ..envs.mobile_base import DT
+from ..robots.g1_csv import Order
+from ..robots.jumps import Jumps, clean, report
+from ..robots.kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
+from ..robots.recording import Layout, Recording
+from ..splits import deal
+from ..stick_figures import Skeleton, draw_strip
 from .contact import poses, soles
 from .features import robot_features
-from .jumps import Jumps, clean, report
-from .kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
 from .mirror import SUFFIX, mirrored
 from .mobile_base import policies
 from .mobile_base.recordings import record, to_recordings
@@ -25,11 +29,7 @@ from .mobile_base.scenes import TASKS
 from .mobile_base.tasks import Rollouts, rollout
 from .mobile_base.view import draw_paths
 from .readers.folder import Format, read_folder
-from .readers.g1_csv import Order
-from .recording import Layout, Recording
 from .resample import resample
-from .skeleton import Skeleton, draw_strip
-from .splits import split_by_motion
 from .store import TrajectoryStore
 
 Split = Literal["train", "val", "test"]
@@ -202,7 +202,7 @@ class Trajectories(SplitDataModule):
             rank_zero_info("data.root is not set: trajectories of a mobile base, generated.")
         recordings = self._generate() if self.root is None else self._read(Path(self.root))
         shares = {"train": 1 - h["val"] - h["test"], "val": h["val"], "test": h["test"]}
-        dealt = split_by_motion(recordings, shares, self.seed)
+        dealt = deal([recording.motion for recording in recordings], shares, self.seed)
         store = TrajectoryStore(recordings)
         length = self.history + 1 + self.horizon
         splits = {}

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ..core import DataError
+from ..robots.kinematics import G1_TRACKED, KinematicTree
+from ..robots.recording import Recording, Slice
+from ..robots.rotations import from_yaw, rotate
 from .frames import each, frame_of, to_frame
-from .kinematics import G1_TRACKED, KinematicTree
-from .recording import Recording, Slice
-from .rotations import from_yaw, rotate
 
 
 def velocity(values: Tensor, fps: float) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .rotations import from_rotation_vector, from_yaw, multiply, rotate, to_rotation_vector, yaw
+from ..robots.rotations import from_rotation_vector, from_yaw, multiply, rotate, to_rotation_vector, yaw
 
 
 class Frame(NamedTuple):

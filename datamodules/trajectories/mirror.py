@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..core import DataError
-from .kinematics import KinematicTree
-from .recording import Recording
+from ..robots.kinematics import KinematicTree
+from ..robots.recording import Recording
 
 SUFFIX = "~mirrored"
 _POINT, _AXIS = torch.tensor([1.0, -1.0, 1.0]), torch.tensor([-1.0, 1.0, -1.0])

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..core import DataError
-from .recording import Recording
-from .rotations import slerp
+from ..robots.recording import Recording
+from ..robots.rotations import slerp
 
 
 def resample(recording: Recording, fps: float) -> Recording:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ..core import DataError
+from ..robots.recording import Layout, Recording, common_layout
 from .frames import Frame, to_character
-from .recording import Layout, Recording, common_layout
 
 ROOT = ("root_pos", "root_quat", "root_vel")
 _CHUNK = 8192

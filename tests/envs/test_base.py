@@ -7,7 +7,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from scipy import stats
 
-from datamodules.envs import noise
+from datamodules import noise
 from datamodules.envs.tabular import TabularCMDP
 
 

@@ -9,7 +9,8 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from datamodules.envs import lidar, noise, people, planner, rooms
+from datamodules import noise
+from datamodules.envs import lidar, people, planner, rooms
 
 COUNT = 24
 LEVELS = len(rooms.OBSTACLES)

@@ -12,7 +12,7 @@ from datamodules.core import DataError
 from datamodules.motion.clip import Audio
 from datamodules.motion.readers import amp, asap_g1, deepmimic, native, read_folder, smpl, textgrid
 from datamodules.motion.writers import write_npz
-from datamodules.trajectories.kinematics import g1
+from datamodules.robots.kinematics import g1
 
 from .bodies import by_scipy, motion, relative, seeded
 

@@ -14,7 +14,7 @@ from datamodules.motion.clip import Origin
 from datamodules.motion.readers import native, read_folder
 from datamodules.motion.skeleton import layout
 from datamodules.motion.writers import write_bvh, write_npz
-from datamodules.trajectories.kinematics import g1
+from datamodules.robots.kinematics import g1
 
 from .bodies import motion, relative, seeded
 from .test_captions_and_folders import features_of, walker

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from datamodules.core import DataError
-from datamodules.motion.audio import ONSET_BANDS, ONSET_WINDOW, TOP, WINDOW, audio_features, mel, onset_strength, onsets
 from datamodules.motion.scene import Dice, times
 from datamodules.motion.skeleton import layout
 from datamodules.motion.speech import RATE, drum, generate_speech, gestures, synthesise
+from datamodules.sound import ONSET_BANDS, ONSET_WINDOW, TOP, WINDOW, audio_features, mel, onset_strength, onsets
 
 torch.set_num_threads(1)
 NAMES = layout("humanml3d").names

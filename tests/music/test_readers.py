@@ -333,7 +333,7 @@ def test_audio_that_is_no_good_is_named(tmp_path, content, message):
 
 
 def test_a_process_that_reads_recordings_imports_no_lightning():
-    code = "import sys, datamodules.music.parse, datamodules.motion.audio; sys.exit('lightning' in sys.modules)"
+    code = "import sys, datamodules.music.parse, datamodules.sound; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from datamodules.robots.rotations import from_yaw, multiply, rotate
 from datamodules.trajectories.frames import to_character, to_frame, to_world
-from datamodules.trajectories.rotations import from_yaw, multiply, rotate
 from lit_models.diffusion.guidance import Guidance
 from lit_models.diffusion.sampler_names import make_sampler
 from lit_models.diffusion.schedules import make_diffusion

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from datamodules.trajectories.kinematics import g1
-from datamodules.trajectories.recording import Recording
-from datamodules.trajectories.rotations import from_rotation_vector
+from datamodules.robots.kinematics import g1
+from datamodules.robots.recording import Recording
+from datamodules.robots.rotations import from_rotation_vector
 
 
 def unit(*shape, seed=0):

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from datamodules.core import DataError
+from datamodules.robots.jumps import Limits, clean, find_jumps, report
+from datamodules.robots.kinematics import KinematicTree, g1
+from datamodules.robots.recording import Recording, Slice
+from datamodules.robots.rotations import from_rotation_vector, multiply, yaw
 from datamodules.trajectories.features import robot_features
-from datamodules.trajectories.jumps import Limits, clean, find_jumps, report
-from datamodules.trajectories.kinematics import KinematicTree, g1
 from datamodules.trajectories.mirror import joint_signs, mirror_points, mirror_quaternions, mirrored, partners
-from datamodules.trajectories.recording import Recording, Slice
 from datamodules.trajectories.resample import resample
-from datamodules.trajectories.rotations import from_rotation_vector, multiply, yaw
 
 from .robots import motion, normal, unit
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from datamodules.robots.rotations import from_yaw, multiply, rotate
 from datamodules.trajectories.frames import each, frame_of, from_frame, to_character, to_frame, to_world
-from datamodules.trajectories.rotations import from_yaw, multiply, rotate
 
 from .robots import normal, unit
 

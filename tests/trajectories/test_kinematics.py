@@ -9,8 +9,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from datamodules.core import DataError
-from datamodules.trajectories import kinematics
-from datamodules.trajectories.kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
+from datamodules.robots import kinematics
+from datamodules.robots.kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
 
 from .robots import normal, unit
 

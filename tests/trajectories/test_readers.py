@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from datamodules.core import DataError
+from datamodules.files import checks
+from datamodules.robots.kinematics import g1
+from datamodules.robots.recording import Recording, Slice
+from datamodules.robots.rotations import from_yaw
 from datamodules.trajectories.features import robot_features
-from datamodules.trajectories.kinematics import g1
-from datamodules.trajectories.readers import checks, lerobot, minari, native, read_folder
-from datamodules.trajectories.recording import Recording, Slice
-from datamodules.trajectories.rotations import from_yaw
+from datamodules.trajectories.readers import lerobot, minari, native, read_folder
 
 from .robots import motion, normal
 from .test_readers_robot import csv_rows, write_csv

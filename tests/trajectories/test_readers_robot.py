@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from datamodules.core import DataError
-from datamodules.trajectories.kinematics import g1
-from datamodules.trajectories.readers import beyondmimic, g1_csv, read_folder
+from datamodules.robots import g1_csv
+from datamodules.robots.kinematics import g1
+from datamodules.trajectories.readers import beyondmimic, read_folder
 
 from .robots import motion
 

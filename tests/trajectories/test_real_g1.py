@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.robots.jumps import find_jumps
+from datamodules.robots.kinematics import g1
 from datamodules.trajectories.features import robot_features
-from datamodules.trajectories.jumps import find_jumps
-from datamodules.trajectories.kinematics import g1
 from datamodules.trajectories.mirror import mirror_points, mirrored, partners
 from datamodules.trajectories.readers import read_folder
 from datamodules.trajectories.store import TrajectoryStore

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 
-from datamodules.trajectories import rotations
+from datamodules.robots import rotations
 
 from .robots import normal, unit
 

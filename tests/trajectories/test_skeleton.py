@@ -9,8 +9,8 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from datamodules.core import DataError
-from datamodules.trajectories.kinematics import g1
-from datamodules.trajectories.skeleton import Skeleton, View, draw_strip, save_animation
+from datamodules.robots.kinematics import g1
+from datamodules.stick_figures import Skeleton, View, draw_strip, save_animation
 
 from .robots import motion
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from datamodules.core import DataError
+from datamodules.robots.kinematics import G1_TRACKED, g1
+from datamodules.robots.recording import Recording, Slice, common_layout
+from datamodules.robots.rotations import from_yaw, multiply, rotate
+from datamodules.splits import deal
 from datamodules.trajectories.features import robot_features, velocity
 from datamodules.trajectories.frames import each, frame_of, from_frame, to_character
-from datamodules.trajectories.kinematics import G1_TRACKED, g1
-from datamodules.trajectories.recording import Recording, Slice, common_layout
-from datamodules.trajectories.rotations import from_yaw, multiply, rotate
-from datamodules.trajectories.splits import split_by_motion
 from datamodules.trajectories.store import TrajectoryStore
 
 from .robots import motion, normal
@@ -110,33 +110,31 @@ def test_layouts_must_agree():
 
 # ---------------------------------------------------------------------- splits
 def family(motions, copies=3):
-    return [replace(motion(5, name=f"{k}.{c}"), motion=f"m{k}") for k in range(motions) for c in range(copies)]
+    return [f"m{k}" for k in range(motions) for _ in range(copies)]
 
 
 @pytest.mark.parametrize("motions", [3, 4, 10, 59])
 def test_each_motion_is_in_one_split_with_all_its_copies(motions):
-    recordings = family(motions)
+    of = family(motions)
     shares = {"train": 0.8, "val": 0.1, "test": 0.1}
-    dealt = split_by_motion(recordings, shares, seed=0)
-    assert sorted(k for part in dealt.values() for k in part) == list(range(len(recordings)))
-    homes = {name: {recordings[k].motion for k in part} for name, part in dealt.items()}
+    dealt = deal(of, shares, seed=0)
+    assert sorted(k for part in dealt.values() for k in part) == list(range(len(of)))
+    homes = {name: {of[k] for k in part} for name, part in dealt.items()}
     assert sum(map(len, homes.values())) == motions
     assert all(abs(len(homes[name]) - share * motions) < 2 or len(homes[name]) == 1 for name, share in shares.items())
     assert all(homes.values())
-    assert dealt == split_by_motion(recordings, shares, seed=0)
+    assert dealt == deal(of, shares, seed=0)
     if motions > 4:
-        assert dealt != split_by_motion(recordings, shares, seed=1)
-        assert homes["test"] == {
-            recordings[::-1][k].motion for k in split_by_motion(recordings[::-1], shares, 0)["test"]
-        }
+        assert dealt != deal(of, shares, seed=1)
+        assert homes["test"] == {of[::-1][k] for k in deal(of[::-1], shares, 0)["test"]}
 
 
 def test_splits_that_cannot_be():
     with pytest.raises(DataError, match="2 motions cannot be split into train, val, test"):
-        split_by_motion(family(2), {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
-    assert split_by_motion(family(1), {"train": 1.0, "val": 0.0}, 0) == {"train": [0, 1, 2], "val": []}
+        deal(family(2), {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
+    assert deal(family(1), {"train": 1.0, "val": 0.0}, 0) == {"train": [0, 1, 2], "val": []}
     with pytest.raises(DataError, match="together 1"):
-        split_by_motion(family(3), {"train": 0.8, "val": 0.1}, 0)
+        deal(family(3), {"train": 0.8, "val": 0.1}, 0)
 
 
 # ---------------------------------------------------------------------- windows

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from ...core import DataError
-from ...trajectories.readers.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...files.checks import floats, need, npz_arrays, one_fps, quaternions
 from ..clip import Clip
 from ..skeleton import Skeleton, find_feet, local_rotations, vectors
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ...core import DataError
-from ...trajectories.kinematics import g1
-from ...trajectories.readers.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...files.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...robots.kinematics import g1
 from ..clip import Clip
 from .g1 import local_turns, skeleton
 

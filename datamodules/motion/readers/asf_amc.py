@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...trajectories.readers.checks import one_fps
+from ...files.checks import one_fps
 from ..captions import table_of
 from ..clip import Clip
 from ..skeleton import Skeleton, find_feet

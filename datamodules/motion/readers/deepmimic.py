@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...trajectories.readers.checks import floats, one_fps
+from ...files.checks import floats, one_fps
 from ..clip import Clip
 from ..skeleton import layout
 from .bvh import whole

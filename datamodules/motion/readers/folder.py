@@ -8,8 +8,8 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...core import DataError
-from ...formats import Formats, npz_keys, outside
-from ...trajectories.readers import g1_csv
+from ...files.formats import Formats, npz_keys, outside
+from ...robots import g1_csv
 from .. import captions
 from ..clip import Clip
 from . import amp, asap_g1, asf_amc, bvh, deepmimic, g1, humanml3d, native, smpl

@@ -11,9 +11,9 @@ import roma
 import torch
 from torch import Tensor
 
-from ...trajectories.jumps import clean
-from ...trajectories.kinematics import g1
-from ...trajectories.readers import g1_csv
+from ...robots import g1_csv
+from ...robots.jumps import clean
+from ...robots.kinematics import g1
 from ..clip import Clip
 from ..skeleton import Skeleton, local_rotations, vectors
 
@@ -21,7 +21,7 @@ _FEET = ("left_ankle_roll_link", "right_ankle_roll_link")
 
 
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
-    """The clips of a csv file: cut where a joint jumps, see ``trajectories.jumps``.
+    """The clips of a csv file: cut where a joint jumps, see ``robots.jumps``.
 
     Args:
         path: the file.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...trajectories.readers.checks import floats
+from ...files.checks import floats
 from ..captions import tagged
 from ..clip import Clip, Split
 from ..skeleton import layout

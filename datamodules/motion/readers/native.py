@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ...core import DataError
-from ...trajectories.readers.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...files.checks import floats, need, npz_arrays, one_fps, quaternions
 from ..clip import Audio, Clip, Origin
 from ..skeleton import Skeleton
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...trajectories.readers.checks import floats, need, npz_arrays, one_fps
+from ...files.checks import floats, need, npz_arrays, one_fps
 from ..clip import Audio, Clip
 from ..skeleton import layout
 from . import textgrid

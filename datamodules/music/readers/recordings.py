@@ -56,7 +56,7 @@ class _Recordings(Reader):
 
     def prepare(self, sources: Sequence[Source]) -> None:
         """Import PyTorch, and librosa where something is no .wav: both take seconds."""
-        import_module("...motion.audio", __package__)
+        import_module("...sound", __package__)
         if any(source.path.suffix.lower() != ".wav" for source in sources):
             import_module("librosa").load  # noqa: B018  (librosa imports itself when it is asked for something)
 
@@ -173,7 +173,7 @@ def log_mels(path: Path, where: str, bands: int = 128) -> NDArray[np.float32]:
     """
     import torch
 
-    from ...motion.audio import FLOOR, mel
+    from ...sound import FLOOR, mel
 
     samples, rate = _samples(path, where)
     frames, hops = int(len(samples) / rate * AUDIO_RATE), math.ceil(1 / AUDIO_RATE / 0.032)

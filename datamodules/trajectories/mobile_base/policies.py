@@ -5,7 +5,7 @@ from torch import Tensor
 
 from litmotif.batches.trajectories import History, Policy, Task
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import LIMITS, Motion, advance
 from .expert import facing, smooth, to_speeds, towards
 

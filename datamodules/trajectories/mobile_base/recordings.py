@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import (
     DT,
     LIMITS,
@@ -25,7 +25,7 @@ from ...envs.mobile_base import (
     wall_gap,
     within_limits,
 )
-from ..recording import Recording, Slice
+from ...robots.recording import Recording, Slice
 from .expert import facing, smooth, to_speeds, towards
 from .scenes import HALF_WIDTH, LENGTH, Scene, draw, nearest_obstacles, plant, polar
 

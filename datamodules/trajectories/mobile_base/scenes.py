@@ -14,7 +14,7 @@ from torch import Tensor
 
 from litmotif.batches.trajectories import TaskName
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import RADIUS
 
 TASKS: tuple[TaskName, ...] = get_args(TaskName)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from litmotif.batches.trajectories import History, Policy, Task, TaskName
 
-from ...envs import noise
+from ... import noise
 from ...envs.mobile_base import (
     DT,
     TIPPING,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ..kinematics import KinematicTree, g1
-from ..recording import Recording
-from .checks import floats, need, npz_arrays, one_fps, quaternions
+from ...files.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...robots.kinematics import KinematicTree, g1
+from ...robots.recording import Recording
 
 KEYS = ("joint_pos", "body_pos_w", "body_quat_w")
 TOLERANCE = 5e-3

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...formats import Formats, npz_keys, outside
-from ..recording import Recording
-from . import beyondmimic, g1_csv, lerobot, minari, native
+from ...files.formats import Formats, npz_keys, outside
+from ...robots import g1_csv
+from ...robots.recording import Recording
+from . import beyondmimic, lerobot, minari, native
 
 Format = Literal["auto", "native", "g1_csv", "beyondmimic", "minari", "lerobot"]
 _READERS: dict[str, Callable[..., list[Recording]]] = {

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ..recording import Recording, Slice
-from .checks import floats, need, one_fps, optional
+from ...files.checks import floats, need, one_fps, optional
+from ...robots.recording import Recording, Slice
 
 INFO = Path("meta") / "info.json"
 STATE, ACTION, EPISODE, FRAME = "observation.state", "action", "episode_index", "frame_index"

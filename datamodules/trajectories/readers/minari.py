@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ...core import DataError
-from ..recording import Recording, Slice
-from .checks import floats, need, one_fps, optional
+from ...files.checks import floats, need, one_fps, optional
+from ...robots.recording import Recording, Slice
 
 FILE = "main_data.hdf5"
 

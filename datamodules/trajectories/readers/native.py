@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
+from ...files.checks import Arrays, floats, need, npz_arrays, one_fps
+from ...robots.recording import Recording, Slice, common_layout
+from ...robots.rotations import to_rotation_vector, yaw
 from ..frames import Frame, to_world
-from ..recording import Recording, Slice, common_layout
-from ..rotations import to_rotation_vector, yaw
-from .checks import Arrays, floats, need, npz_arrays, one_fps
 
 KEYS = ("states", "actions", "episode_ends")
 _WORLD = Frame(torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from datamodules.envs import noise
+from datamodules import noise
 from datamodules.envs.mobile_base import DT, LIMITS, RADIUS, Motion, advance, pillar_gap, standing
+from datamodules.robots.recording import common_layout
 from datamodules.trajectories.frames import to_character
 from datamodules.trajectories.mobile_base import expert
 from datamodules.trajectories.mobile_base.recordings import (
@@ -26,7 +27,6 @@ from datamodules.trajectories.mobile_base.scenes import (
     draw_scene,
     nearest_obstacles,
 )
-from datamodules.trajectories.recording import common_layout
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from ...core import DataError
-from ..kinematics import g1
-from ..recording import Recording
-from ..rotations import rotate
-from .checks import floats, one_fps, quaternions
+from litmotif.errors import DataError
+
+from ..files.checks import floats, one_fps, quaternions
+from .kinematics import g1
+from .recording import Recording
+from .rotations import rotate
 
 COLUMNS = 36
 Order = Literal["xyzw", "wxyz"]

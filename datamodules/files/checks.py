@@ -1,4 +1,4 @@
-"""What every reader asks of numbers before it believes them; each failure names the file, the key and the row."""
+"""Input validation: what every reader asks of numbers; each failure names the file, the key and the row."""
 
 import zipfile
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import DataError
+from litmotif.errors import DataError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 UNIT = 1e-2

@@ -1,4 +1,4 @@
-"""What a motion model hears: log-mel spectrum and onset strength at the frames of the motion.
+"""Audio features: log-mel spectrum and onset strength at the frames of a motion.
 
 The window is 64 ms at any sampling rate, and spectra are scaled so that the same sound gives the same numbers.
 """

@@ -1,4 +1,4 @@
-"""Folders of files in one of several formats: recognised by what they hold, and never guessed."""
+"""File formats: a folder of files in one of several, recognised by what they hold, and never guessed."""
 
 import zipfile
 from collections.abc import Callable, Iterable, Mapping

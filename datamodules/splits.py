@@ -1,15 +1,9 @@
-"""Which recordings are learnt from, and which are held out."""
+"""Train, validation and test split: whole motions are dealt out, never windows of them."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-from ..core import DataError, random_stream
-from .recording import Recording
-
-
-def split_by_motion(recordings: Sequence[Recording], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
-    """``deal`` of recordings, each of its ``motion``."""
-    return deal([recording.motion for recording in recordings], shares, seed)
+from .core import DataError, random_stream
 
 
 def deal(of: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:

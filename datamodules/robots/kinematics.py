@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import DataError
+from litmotif.errors import DataError
+
 from .rotations import multiply, rotate
 
 G1_TRACKED = (
