@@ -16,6 +16,7 @@ from .augment import rooms_of
 from .batch import MusicBatch
 from .parse import load_songs
 from .procedural import MAKERS
+from .prompt import SongPrompt
 from .readers import Format
 from .readers.recordings import AUDIO_RATE
 from .song import NOTE_FIELDS, Song
@@ -62,6 +63,8 @@ class MusicFrames(BaseDataModule):
         cache_dir: where parsed songs are kept.
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
+
+    prompt = SongPrompt
 
     def __init__(
         self,

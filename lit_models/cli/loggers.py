@@ -1,86 +1,55 @@
-"""Loggers whose disk is full, or whose folder cannot be written, lose records, not the run."""
+"""Fault-tolerant loggers: a full disk, or a folder that cannot be written, costs records, not the run."""
 
-import contextlib
-import csv
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-METHODS = ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize")
 
+def _attempt(name: str) -> Any:
+    """A method that calls the logger's own and takes an ``OSError``, also one behind an error of the logger's."""
 
-def spare(logger: Logger) -> None:
-    """Have a logger warn, once, where it would raise what the operating system says about its files."""
-    told: list[str] = []
-
-    def spared(method: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                if isinstance(logger, CSVLogger):
-                    _rewrite_beside(logger.experiment)
-                return method(*args, **kwargs)
-            except Exception as error:
-                refusal = _of_the_system(error)
-                if refusal is None:
-                    raise
-                if isinstance(logger, CSVLogger):
-                    with contextlib.suppress(OSError):
-                        cut_unfinished_line(Path(logger.experiment.metrics_file_path))
-                if not told:
-                    told.append(str(refusal))
-                    rank_zero_warn(f"{type(logger).__name__} cannot write ({refusal}); training goes on without it.")
-
-        return call
-
-    for name in METHODS:
-        setattr(logger, name, spared(getattr(logger, name)))
-
-
-def _of_the_system(error: BaseException | None) -> OSError | None:
-    """The ``OSError`` behind an error: TensorBoardLogger puts its own in front."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__
-    return error
-
-
-def cut_unfinished_line(path: Path) -> None:
-    """Leave whole lines: a number that was written in part looks like another number."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-    if not whole:
-        path.unlink()  # its next writer begins with the names of the columns
-
-
-def _rewrite_beside(experiment: Any) -> None:
-    """Have CSVLogger add columns in a file beside its own, then renamed: it would empty its own first."""
-    if "_rewrite_with_new_header" in vars(experiment):
-        return
-
-    def rewrite(names: list[str]) -> None:
-        path = Path(experiment.metrics_file_path)
-        partial = path.with_name(f".{path.name}.partial")
-        with path.open(newline="") as file:
-            rows = csv.DictReader(file)
-            records, before = list(rows), list(rows.fieldnames or ())
+    def method(self: "FaultTolerant", *args: Any, **kwargs: Any) -> None:
         try:
-            with partial.open("w", newline="") as file:
-                writer = csv.DictWriter(file, names)
-                writer.writeheader()
-                writer.writerows(records)
-            partial.replace(path)
-        except OSError:
-            experiment.metrics_keys = before  # those that the file has
-            raise
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+            getattr(super(FaultTolerant, self), name)(*args, **kwargs)
+        except Exception as error:
+            refusal: BaseException | None = error
+            while refusal is not None and not isinstance(refusal, OSError):
+                refusal = refusal.__cause__
+            if refusal is None:
+                raise
+            if not self.warned:
+                self.warned = True
+                rank_zero_warn(f"{type(self).__name__} cannot write ({refusal}); training goes on without it.")
 
-    experiment._rewrite_with_new_header = rewrite
+    return method
+
+
+class FaultTolerant:
+    """Mixin before a logger: warns, once, where it would raise what the operating system says about its files."""
+
+    warned = False
+    log_metrics = _attempt("log_metrics")
+    log_hyperparams = _attempt("log_hyperparams")
+    log_graph = _attempt("log_graph")
+    save = _attempt("save")
+    finalize = _attempt("finalize")
+
+
+class FaultTolerantTensorBoardLogger(FaultTolerant, TensorBoardLogger):
+    """TensorBoard, fault-tolerant."""
+
+
+class FaultTolerantCSVLogger(FaultTolerant, CSVLogger):
+    """``metrics.csv``, fault-tolerant."""
+
+
+class FaultTolerantWandbLogger(FaultTolerant, WandbLogger):
+    """Weights & Biases, fault-tolerant."""
+
+
+def fault_tolerant(class_path: str) -> str:
+    """The class path of a config's logger, or of the fault-tolerant one where it is Lightning's own."""
+    package, _, name = class_path.rpartition(".")
+    ours = f"FaultTolerant{name}"
+    return f"{__name__}.{ours}" if package == "lightning.pytorch.loggers" and ours in globals() else class_path

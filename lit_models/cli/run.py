@@ -1,14 +1,19 @@
-"""``fit``, ``validate``, ``test``, ``predict``: from the arguments to an exit status."""
+"""Lightning's subcommands ``fit``, ``validate``, ``test``, ``predict``: from the arguments to an exit status."""
 
+import contextlib
+import io
 import logging
 import os
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
-from . import configs, ending
-from .run_folder import Left
+import yaml
+
+from . import configs, errors
+from .run_folder import RunArtifacts
 
 QUIET = (
     r".*does not have many workers.*",  # the data is in memory
@@ -25,7 +30,7 @@ QUIET = (
 ADVERTISING = "💡 Tip"
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a subcommand of Lightning's command line.
 
     Args:
@@ -36,48 +41,71 @@ def run(arguments: list[str]) -> int:
     """
     subcommand, *others = arguments
     requested, overrides = configs.split(others)
-    try:
-        files = [str(configs.check(configs.find(name))) for name in requested]
-    except configs.ConfigError as error:
-        print(f"litmotif: {error}", file=sys.stderr)
-        return 2
-    defaults = str(configs.folder() / f"{configs.DEFAULTS}.yaml")
-    tokens = [subcommand, *(token for file in [defaults, *files] for token in ("-c", file)), *overrides]
+    artifacts = RunArtifacts()
+    status = errors.exit_status(lambda: _run(subcommand, requested, overrides, artifacts))
+    if status == 0:
+        say_what_there_is(artifacts)
+        return say_what_is_missing(artifacts)
     again = ["litmotif", subcommand, *(token for name in requested for token in ("-c", name)), *overrides]
-    try:
-        with warnings.catch_warnings():
-            be_quiet()
-            return _run(tokens, files, overrides, configs.experiment_name(requested), again)
-    except KeyboardInterrupt:
-        print("litmotif: stopped before training began.", file=sys.stderr)
-        return ending.CTRL_C
+    say_what_is_left(artifacts, shlex.join(_without(again, "--ckpt_path")))
+    return status
 
 
-def _run(tokens: list[str], files: list[str], overrides: list[str], name: str, again: Sequence[str]) -> int:
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
+def _run(subcommand: str, requested: Sequence[str], overrides: list[str], artifacts: RunArtifacts) -> None:
+    files = [str(configs.check(configs.find(name))) for name in requested]
+    with warnings.catch_warnings():
+        be_quiet()
+        from .app import LitmotifCLI, Request
+        from .parser import HintingParser
 
-    from .app import LitmotifCLI, Request
-    from .parser import HintingParser
+        HintingParser.files, HintingParser.overrides = files, overrides
+        defaults = str(configs.folder() / f"{configs.DEFAULTS}.yaml")
+        tokens = [subcommand, *(token for file in [defaults, *files] for token in ("-c", file)), *overrides]
+        LitmotifCLI(Request(tokens, overrides, configs.experiment_name(list(requested)), artifacts))
 
-    HintingParser.files, HintingParser.overrides = files, overrides
-    left = Left()
-    go_on = shlex.join(_without(again, "--ckpt_path"))
-    try:
-        LitmotifCLI(Request(tokens, overrides, name, left))
-    except SIGTERMException:
-        ending.say_what_is_left(left, go_on)
-        return ending.TERMINATED
-    except SystemExit as leaving:
-        if not isinstance(leaving.__context__, KeyboardInterrupt):
-            return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
-        ending.say_what_is_left(left, go_on)
-        return ending.CTRL_C
-    except Exception as error:
-        ending.report(error)
-        ending.say_what_is_left(left, go_on)
-        return ending.FAILED
-    ending.say_what_there_is(left)
-    return ending.say_what_is_missing(left)
+
+def resolved_config(fit: Sequence[str]) -> dict[str, Any]:
+    """The config of a ``fit``, resolved and checked as the run would; nothing is built.
+
+    Args:
+        fit: arguments of ``litmotif fit``.
+
+    Raises:
+        SystemExit: the request is wrong; it has been said what is.
+    """
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        status = run(["fit", *fit, "--print_config"])
+    if status:
+        raise SystemExit(status)
+    return dict(yaml.safe_load(text.getvalue()))
+
+
+# ---------------------------------------------------------------------- what a run leaves
+def say_what_is_left(artifacts: RunArtifacts, go_on: str) -> None:
+    """Name the checkpoint of a run that was cut off, and the command that goes on with it."""
+    last = artifacts.folder / "checkpoints" / "last.ckpt" if artifacts.folder else None
+    if last is not None and last.is_file() and last.stat().st_mtime >= artifacts.since:
+        from lightning.pytorch.utilities import rank_zero_only
+
+        command = f"{go_on} --ckpt_path {shlex.quote(str(last))}"
+        rank_zero_only(print)(f"litmotif: stopped. Checkpoint: {last}\nGo on with: {command}", file=sys.stderr)
+
+
+def say_what_is_missing(artifacts: RunArtifacts) -> int:
+    """Name the checkpoints that the disk refused; the exit status that follows."""
+    for path, reason in artifacts.unsaved.items():
+        there = "what lies there is older" if path.is_file() else "there is none"
+        print(f"litmotif: {path} was not saved at last ({reason}); {there}.", file=sys.stderr)
+    return errors.FAILED if artifacts.unsaved else 0
+
+
+def say_what_there_is(artifacts: RunArtifacts) -> None:
+    """Name the run folder and what it holds."""
+    if artifacts.folder is not None and artifacts.folder.is_dir():
+        from lightning.pytorch.utilities import rank_zero_only
+
+        names = sorted(path.name for path in artifacts.folder.iterdir())
+        rank_zero_only(print)(f"run folder: {artifacts.folder}: {', '.join(names)}")
 
 
 def _without(tokens: Sequence[str], option: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The run folder: one place for everything that a run leaves, found again by ``last`` and ``best``."""
+"""Run folder: one place for everything that a run leaves, found again by ``last`` and ``best``."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from ..core.checkpoint_file import LAST, PREVIOUS, predecessor
 
 
 @dataclass
-class Left:
-    """What a run leaves behind, known as soon as it is chosen.
+class RunArtifacts:
+    """Artifacts of a run, known as soon as they are.
 
     Attributes:
         folder: the run folder.
@@ -69,7 +69,7 @@ def _job() -> str | None:
     return ".".join(names) or None
 
 
-def sign(folder: Path) -> None:
+def record_job(folder: Path) -> None:
     """Write down which cluster job works here, so that it finds its run again when it is requeued."""
     if job := _job():
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,19 +117,20 @@ def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last"
 def place(trainer: MutableMapping[str, Any], folder: Path) -> None:
     """Give the run folder to the trainer, to each logger without a version, and to each ``dirpath`` left open."""
     trainer["default_root_dir"] = str(folder)
-    for logger in _configured(trainer.get("logger")):
+    for logger in configured(trainer.get("logger")):
         kind, given = str(logger["class_path"]).rpartition(".")[2], logger["init_args"]
         if kind in ("TensorBoardLogger", "CSVLogger") and given.get("version") is None:
             _fill(given, {"save_dir": str(folder.parent), "name": "", "version": folder.name})
         elif kind == "WandbLogger" and given.get("id") is None and given.get("version") is None:
             _fill(given, {"save_dir": str(folder)} if trainer.get("fast_dev_run") else _of_wandb(folder))
-    for callback in _configured(trainer.get("callbacks")):
+    for callback in configured(trainer.get("callbacks")):
         given = callback.get("init_args") or {}
         if "dirpath" in given and given["dirpath"] is None:
             given["dirpath"] = str(folder / "checkpoints")  # where Lightning puts it hangs on the first logger
 
 
-def _configured(value: Any) -> list[Any]:
+def configured(value: Any) -> list[Any]:
+    """Classes of a config: one, or those of a list."""
     values = value if isinstance(value, list) else [value]
     return [item for item in values if hasattr(item, "class_path")]
 

@@ -1,4 +1,4 @@
-"""The resolved config of a run, kept in its folder and sent to every logger."""
+"""Resolved config of a run, kept in its folder and sent to every logger."""
 
 from pathlib import Path
 

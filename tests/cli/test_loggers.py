@@ -1,59 +1,58 @@
-"""Records of a disk that is full: whole, or not there, and none of the earlier ones lost."""
+"""Loggers whose files the operating system refuses."""
 
-import csv
-import resource
-from contextlib import contextmanager
+import errno
+import os
+from pathlib import Path
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from lit_models.cli import loggers
+from lit_models.cli import main
+from lit_models.cli.loggers import FaultTolerant, fault_tolerant
 
-
-@contextmanager
-def no_file_above(size):
-    """What is written beyond is refused, and what fits is written: as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from . import plain
+from .tiny import write
 
 
-@pytest.fixture
-def logger(tmp_path):
-    made = CSVLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1)
-    loggers.spare(made)
-    for step in range(5):
-        made.log_metrics({"loss": step + 0.123456789}, step + 1)
-    return made
+class Refusing(CSVLogger):
+    """Its ``error`` comes from a disk, possibly behind another one, as TensorBoardLogger's does."""
+
+    error = None
+
+    def log_metrics(self, metrics, step=None):
+        raise self.error
 
 
-def rows(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+class Tolerant(FaultTolerant, Refusing):
+    pass
 
 
-def test_a_record_that_fits_in_part_is_cut_off_and_written_later(logger, tmp_path):
-    before = rows(tmp_path)
-    with no_file_above((tmp_path / "metrics.csv").stat().st_size + 5), pytest.warns(UserWarning, match="cannot write"):
-        logger.log_metrics({"loss": 7.123456789}, 6)
-    assert rows(tmp_path) == before
-    logger.log_metrics({"loss": 8.0}, 7)
-    assert rows(tmp_path) == [*before, {"loss": 7.123456789, "step": 6}, {"loss": 8, "step": 7}]
+def test_a_logger_that_the_disk_refuses_warns_once_and_its_own_mistakes_are_raised(tmp_path):
+    logger = Tolerant(tmp_path)
+    Refusing.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.warns(UserWarning, match=os.strerror(errno.ENOSPC)):
+        logger.log_metrics({})
+    behind = ValueError("you tried to log")
+    behind.__cause__, Refusing.error = Refusing.error, behind
+    logger.log_metrics({})  # a second warning would be an error here
+    Refusing.error = ValueError("of its own")
+    with pytest.raises(ValueError, match="of its own"):
+        logger.log_metrics({})
 
 
-def test_new_columns_that_do_not_fit_cost_no_earlier_record(logger, tmp_path):
-    before = rows(tmp_path)
-    with no_file_above((tmp_path / "metrics.csv").stat().st_size - 5), pytest.warns(UserWarning, match="cannot write"):
-        logger.log_metrics({"accuracy": 0.5}, 6)
-    assert rows(tmp_path) == before
-    logger.log_metrics({"accuracy": 0.75}, 7)
-    assert rows(tmp_path) == [*before, {"accuracy": 0.5, "step": 6}, {"accuracy": 0.75, "step": 7}]
+@pytest.mark.parametrize("kind", ["TensorBoardLogger", "CSVLogger", "WandbLogger"])
+def test_lightning_s_loggers_are_built_fault_tolerant_and_others_as_they_are(kind):
+    assert fault_tolerant(f"lightning.pytorch.loggers.{kind}") == f"lit_models.cli.loggers.FaultTolerant{kind}"
+    assert fault_tolerant(f"mine.{kind}") == f"mine.{kind}"
+    assert fault_tolerant("lightning.pytorch.loggers.MLFlowLogger") == "lightning.pytorch.loggers.MLFlowLogger"
 
 
-def test_a_file_without_a_whole_line_is_taken_away(tmp_path):
-    (tmp_path / "metrics.csv").write_text("los")
-    loggers.cut_unfinished_line(tmp_path / "metrics.csv")
-    assert not (tmp_path / "metrics.csv").exists()
+def test_the_config_of_a_run_keeps_the_logger_that_was_asked_for(in_tmp, monkeypatch, capsys):
+    kinds = []
+    monkeypatch.setattr(plain.Plain, "on_fit_start", lambda module: kinds.extend(module.trainer.loggers))
+    assert main(["fit", "-c", write(in_tmp, "plain.yaml", plain.CONFIG), "--trainer.max_epochs=1"]) == 0
+    (logger,) = kinds
+    assert isinstance(logger, TensorBoardLogger)
+    assert isinstance(logger, FaultTolerant)
+    (config,) = Path("runs/plain/version_0").glob("config.yaml")
+    assert "class_path: lightning.pytorch.loggers.TensorBoardLogger" in config.read_text()

@@ -1,4 +1,4 @@
-"""Where a word of a request stands: in which file and line, or on the command line."""
+"""Source locations: the file and line of a word of a request, or the command line."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import yaml
 
 
-class Place(NamedTuple):
-    """Where a word stands: in which file and line or on the command line, below which keys, beside which class."""
+class Location(NamedTuple):
+    """Location of a word: file and line or command line, the keys above it, the class beside it."""
 
     where: str
     path: tuple[str, ...]
@@ -20,7 +20,7 @@ class Place(NamedTuple):
         return ".".join(name for name in self.path if name != "init_args")
 
 
-def place_of(key: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
+def location_of(key: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
     """Where an init argument such as ``model.seed`` is set: the command line, a file and line, or nowhere.
 
     Args:
@@ -28,20 +28,20 @@ def place_of(key: str, files: Sequence[str], overrides: Sequence[str]) -> str | 
         files: the config files of the request.
         overrides: what stands on the command line besides them.
     """
-    found = places(key.rpartition(".")[2], files, overrides)
-    return next((place.where for place in found if place.key == key), None)
+    found = locations(key.rpartition(".")[2], files, overrides)
+    return next((location.where for location in found if location.key == key), None)
 
 
-def places(word: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[Place]:
+def locations(word: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[Location]:
     """Wherever ``word`` stands as a key or as a value, the command line first, then the files from the last."""
     for token in overrides:
         path = tuple(token.partition("=")[0].removeprefix("--").removesuffix("+").split("."))
         if word in path or token.endswith(("=" + word, "." + word)) or token == word:
-            yield Place("command line", path if token != word else _before(overrides, token), None)
+            yield Location("command line", path if token != word else _before(overrides, token), None)
     for file in reversed(files):
         for path, line, owner, text in _walk(yaml.compose(Path(file).read_text()), (), None):
             if path[-1:] == (word,) or text == word:
-                yield Place(f"{file}, line {line}", path, owner)
+                yield Location(f"{file}, line {line}", path, owner)
 
 
 def _before(overrides: Sequence[str], token: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""SLURM as Lightning knows it, except that it requeues nothing and that processes that cannot meet say so."""
+"""SLURM environment: Lightning's, except that it requeues nothing and that processes that cannot meet say so."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ class ClusterError(RuntimeError):
     """The processes of a job cannot meet; the message says why and what to do."""
 
 
-class Cluster(SLURMEnvironment):
+class MeetingSLURMEnvironment(SLURMEnvironment):
     """The environment of a process that ``srun`` has started.
 
     Lightning would save and requeue inside its signal handler, in the middle of a step; the callback ``Requeue`` does
