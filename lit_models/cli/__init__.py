@@ -14,7 +14,6 @@ RUNS = {
     "test": "evaluate on the test split",
     "predict": "run on the test split and keep what comes out",
 }
-"""Lightning's subcommands, see ``app``."""
 OWN = {
     "series": "train several configs in turn; go on where it stopped",
     "crossval": "train and judge k folds of the data; mean, interval, predictions of unseen songs",
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 after a failure; 2 for a wrong request; 130 after Ctrl-C.
+        The exit status, see ``errors``.
     """
     from .errors import exit_status
 

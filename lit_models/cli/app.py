@@ -19,13 +19,13 @@ from datamodules.core import BaseDataModule
 from ..core.checkpoint import read
 from ..core.module import BaseModule
 from ..core.sharding import FSDP2Strategy
+from ..plugins.checkpoint_io import AtomicCheckpointIO
+from ..plugins.loggers import fault_tolerant
+from ..plugins.slurm_environment import MeetingSLURMEnvironment
 from . import resume, run_folder
-from .checkpoint_io import AtomicCheckpointIO
-from .loggers import fault_tolerant
 from .package_paths import PACKAGES
 from .parser import HintingParser
 from .save_config import SaveResolvedConfig
-from .slurm_environment import MeetingSLURMEnvironment
 from .source_location import location_of
 
 LINKS = (
@@ -127,8 +127,8 @@ class LitmotifCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Keep the config as it was asked for, then choose the run folder and write it in."""
         config = self.config[self.subcommand]
-        self.save_config_kwargs["asked"] = config.clone()
         folder = self.request.artifacts.folder = run_folder.choose(self._root(), self.checkpoint)
+        self.save_config_kwargs |= {"asked": config.clone(), "folder": folder}
         config["ckpt_path"] = str(self.checkpoint) if self.checkpoint else None
         config["weights_only"] = True
         run_folder.place(config["trainer"], folder)
@@ -141,12 +141,13 @@ class LitmotifCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add atomic checkpoints, where one process writes them, and the cluster that this process runs on."""
         given = self.config_init[self.subcommand]["trainer"]
-        plugins = _as_list(given["plugins"])
+        plugins = given["plugins"] or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
         if str(given["strategy"]).startswith(("auto", "ddp", "fsdp2")):
             plugins = [*plugins, self.checkpoint_io]
             self.request.artifacts.unsaved = self.checkpoint_io.unsaved
         cluster = MeetingSLURMEnvironment() if SLURMEnvironment.detect() else None
-        trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *_as_list(cluster)])
+        trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *([cluster] if cluster else [])])
         if cluster and trainer.world_size > 1:
             cluster.expect_all()
         return trainer
@@ -172,7 +173,3 @@ class LitmotifCLI(LightningCLI):
             folder.mkdir(parents=True, exist_ok=True)
             rank = self.trainer.global_rank
             torch.save(predictions, folder / f"predictions{f'_{rank}' if self.trainer.world_size > 1 else ''}.pt")
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]

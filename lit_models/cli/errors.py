@@ -1,4 +1,7 @@
-"""Error messages and exit statuses: the one place where an exception becomes a sentence."""
+"""Error messages and exit statuses: the one place where an exception becomes a sentence.
+
+0 where all went well; 1 after a failure; 2 for a wrong request; 130 after Ctrl-C, 143 after SIGTERM.
+"""
 
 import os
 import sys
@@ -19,7 +22,7 @@ class RequestError(ValueError):
 
 
 def exit_status(action: Callable[[], int | None]) -> int:
-    """Carry out a command: 0, what it returns, or what an exception comes to, said on the way out."""
+    """Carry out a command; its exit status, or that of the exception which ends it, see ``report``."""
     try:
         return action() or 0
     except BaseException as error:
@@ -27,11 +30,7 @@ def exit_status(action: Callable[[], int | None]) -> int:
 
 
 def report(error: BaseException) -> int:
-    """Say what ended a command: a sentence where it was written for the user, a traceback where something broke.
-
-    Returns:
-        The exit status.
-    """
+    """Say what ended a command, a sentence or a traceback; the exit status that follows."""
     if isinstance(error, SystemExit):
         if type(error) is not SystemExit:
             return TERMINATED  # SIGTERMException, Lightning's own

@@ -22,12 +22,8 @@ class Difference(NamedTuple):
     key: str
     checkpoint: Any
     requested: Any
+    used: Any
     explicit: bool
-
-    @property
-    def used(self) -> Any:
-        """The value that wins."""
-        return self.requested if self.explicit else self.checkpoint
 
 
 def reconcile(
@@ -73,7 +69,7 @@ def _differences(
     """Compare the hyper-parameters of ``model`` or ``data`` key by key."""
     explicit = _explicit_keys(overrides, part)
     return [
-        Difference(f"{part}.{key}", saved[key], value, key in explicit)
+        Difference(f"{part}.{key}", saved[key], value, value if key in explicit else saved[key], key in explicit)
         for key, value in config[part]["init_args"].items()
         if key in saved and key not in linked and plain(saved[key]) != plain(value)
     ]
@@ -95,6 +91,5 @@ def _show(found: list[Difference]) -> None:
     table = Table("key", "checkpoint", "requested", "used", "because", title="checkpoint and request differ")
     for difference in found:
         because = "the command line wins" if difference.explicit else "the run goes on as it was"
-        values = (difference.checkpoint, difference.requested, difference.used)
-        table.add_row(difference.key, *(escape(str(plain(value))) for value in values), because)
+        table.add_row(difference.key, *(escape(str(plain(value))) for value in difference[1:4]), because)
     console(stderr=True).print(table)

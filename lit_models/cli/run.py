@@ -43,11 +43,10 @@ def run(arguments: Sequence[str]) -> int:
     requested, overrides = configs.split(others)
     artifacts = RunArtifacts()
     status = errors.exit_status(lambda: _run(subcommand, requested, overrides, artifacts))
-    if status == 0:
-        say_what_there_is(artifacts)
-        return say_what_is_missing(artifacts)
     again = ["litmotif", subcommand, *(token for name in requested for token in ("-c", name)), *overrides]
-    say_what_is_left(artifacts, shlex.join(_without(again, "--ckpt_path")))
+    if status == 0:
+        return say_what_there_is(artifacts)
+    say_how_to_go_on(artifacts, again)
     return status
 
 
@@ -81,41 +80,32 @@ def resolved_config(fit: Sequence[str]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------- what a run leaves
-def say_what_is_left(artifacts: RunArtifacts, go_on: str) -> None:
+def say_how_to_go_on(artifacts: RunArtifacts, command: Sequence[str]) -> None:
     """Name the checkpoint of a run that was cut off, and the command that goes on with it."""
     last = artifacts.folder / "checkpoints" / "last.ckpt" if artifacts.folder else None
     if last is not None and last.is_file() and last.stat().st_mtime >= artifacts.since:
         from lightning.pytorch.utilities import rank_zero_only
 
-        command = f"{go_on} --ckpt_path {shlex.quote(str(last))}"
-        rank_zero_only(print)(f"litmotif: stopped. Checkpoint: {last}\nGo on with: {command}", file=sys.stderr)
+        go_on = shlex.join([*_without(command, "--ckpt_path"), "--ckpt_path", str(last)])
+        rank_zero_only(print)(f"litmotif: stopped. Checkpoint: {last}\nGo on with: {go_on}", file=sys.stderr)
 
 
-def say_what_is_missing(artifacts: RunArtifacts) -> int:
-    """Name the checkpoints that the disk refused; the exit status that follows."""
+def say_what_there_is(artifacts: RunArtifacts) -> int:
+    """Name the run folder, what it holds, and the checkpoints that the disk refused; the exit status that follows."""
+    if artifacts.folder is not None and artifacts.folder.is_dir():
+        from lightning.pytorch.utilities import rank_zero_only
+
+        names = sorted(path.name for path in artifacts.folder.iterdir())
+        rank_zero_only(print)(f"run folder: {artifacts.folder}: {', '.join(names)}")
     for path, reason in artifacts.unsaved.items():
         there = "what lies there is older" if path.is_file() else "there is none"
         print(f"litmotif: {path} was not saved at last ({reason}); {there}.", file=sys.stderr)
     return errors.FAILED if artifacts.unsaved else 0
 
 
-def say_what_there_is(artifacts: RunArtifacts) -> None:
-    """Name the run folder and what it holds."""
-    if artifacts.folder is not None and artifacts.folder.is_dir():
-        from lightning.pytorch.utilities import rank_zero_only
-
-        names = sorted(path.name for path in artifacts.folder.iterdir())
-        rank_zero_only(print)(f"run folder: {artifacts.folder}: {', '.join(names)}")
-
-
 def _without(tokens: Sequence[str], option: str) -> list[str]:
-    rest, remaining = [], iter(tokens)
-    for token in remaining:
-        if token == option:
-            next(remaining, None)
-        elif not token.startswith(f"{option}="):
-            rest.append(token)
-    return rest
+    pairs = zip(["", *tokens], tokens, strict=False)
+    return [token for before, token in pairs if option not in (before, token.partition("=")[0])]
 
 
 def be_quiet() -> None:

@@ -21,7 +21,7 @@ class Location(NamedTuple):
 
 
 def location_of(key: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
-    """Where an init argument such as ``model.seed`` is set: the command line, a file and line, or nowhere.
+    """Where an init argument such as ``model.seed`` is set; None for nowhere.
 
     Args:
         key: the part and its init argument.
@@ -34,31 +34,26 @@ def location_of(key: str, files: Sequence[str], overrides: Sequence[str]) -> str
 
 def locations(word: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[Location]:
     """Wherever ``word`` stands as a key or as a value, the command line first, then the files from the last."""
-    for token in overrides:
-        path = tuple(token.partition("=")[0].removeprefix("--").removesuffix("+").split("."))
-        if word in path or token.endswith(("=" + word, "." + word)) or token == word:
-            yield Location("command line", path if token != word else _before(overrides, token), None)
+    for before, token in zip(["", *overrides], overrides, strict=False):
+        named = before if token == word else token.partition("=")[0]
+        path = tuple(named.removeprefix("--").removesuffix("+").split("."))
+        if token == word or word in path or token.endswith(("=" + word, "." + word)):
+            yield Location("command line", path, None)
     for file in reversed(files):
         for path, line, owner, text in _walk(yaml.compose(Path(file).read_text()), (), None):
             if path[-1:] == (word,) or text == word:
                 yield Location(f"{file}, line {line}", path, owner)
 
 
-def _before(overrides: Sequence[str], token: str) -> tuple[str, ...]:
-    return tuple(overrides[max(0, list(overrides).index(token) - 1)].removeprefix("--").split("."))
-
-
 def _walk(
     node: Any, path: tuple[str, ...], owner: str | None
 ) -> Iterator[tuple[tuple[str, ...], int, str | None, str | None]]:
-    if isinstance(node, yaml.MappingNode):
-        names = {key.value: value for key, value in node.value}
-        own = names["class_path"].value if "class_path" in names else owner
-        for key, value in node.value:
-            text = value.value if isinstance(value, yaml.ScalarNode) else None
-            here = (*path, key.value.removesuffix("+"))
-            yield here, key.start_mark.line + 1, own, text
-            yield from _walk(value, here, own)
-    elif isinstance(node, yaml.SequenceNode):
+    """Path, line, class beside it and value of each key."""
+    if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _walk(item, path, owner)
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        own = next((v.value for k, v in node.value if k.value == "class_path"), owner)
+        here = (*path, key.value.removesuffix("+"))
+        yield here, key.start_mark.line + 1, own, value.value if isinstance(value, yaml.ScalarNode) else None
+        yield from _walk(value, here, own)

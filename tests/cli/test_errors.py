@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from lit_models.cli import app, errors, main
-from lit_models.cli.run import say_what_is_left
+from lit_models.cli.run import say_how_to_go_on
 from lit_models.cli.run_folder import RunArtifacts
 
 from . import plain
@@ -66,10 +66,10 @@ def test_a_checkpoint_of_an_earlier_run_is_not_announced(tmp_path, capsys):
     last.parent.mkdir()
     last.touch()
     os.utime(last, (0, 0))
-    say_what_is_left(RunArtifacts(tmp_path), "litmotif fit")
+    say_how_to_go_on(RunArtifacts(tmp_path), ["litmotif", "fit"])
     assert capsys.readouterr().err == ""
     os.utime(last)
-    say_what_is_left(RunArtifacts(tmp_path, since=0.0), "litmotif fit")
+    say_how_to_go_on(RunArtifacts(tmp_path, since=0.0), ["litmotif", "fit"])
     assert str(last) in capsys.readouterr().err
 
 

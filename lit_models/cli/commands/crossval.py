@@ -58,19 +58,14 @@ class Crossval(Command):
                 "Give its constructor both: with folds=k, fold i of k is the test part, the rest is for training."
             )
         home = Path(options.out) / configs.experiment_name(options.config) / f"folds_{k}"
-        specs = [
-            RunSpec(
-                f"fold {i}",
-                tuple(options.config),
-                (*options.overrides, "--data.folds", str(k), "--data.fold", str(i)),
-                home / f"fold_{i}",
-            )
-            for i in range(k)
-        ]
+        specs = []
+        for i in range(k):
+            overrides = (*options.overrides, "--data.folds", str(k), "--data.fold", str(i))
+            specs.append(RunSpec(f"fold {i}", tuple(options.config), overrides, home / f"fold_{i}"))
         queue = RunQueue(specs, home / "folds.json", self.runner)
         if failed := queue.train(options.again):
             return exit_status(failed)
-        found = {spec.name: test_results(run) for spec in specs if (run := queue.journal.folder(spec))}
+        found = {spec.name: test_results(run) for spec in specs if (run := queue.folder(spec))}
         across = over_folds(list(found.values()))
         write_json(home / "crossval.json", {"mean": across, **found})
         status = _predict(queue, home) if options.predict else 0
@@ -99,10 +94,9 @@ def over_folds(found: Sequence[Results]) -> Results:
 
 # ---------------------------------------------------------------------- predictions of what was not trained on
 def _predict(queue: RunQueue, home: Path) -> int:
-    runs = {spec.name: run for spec in queue.specs if (run := queue.journal.folder(spec))}
+    runs = {spec.name: run for spec in queue.specs if (run := queue.folder(spec))}
     best = {name: run / "checkpoints" / "best.ckpt" for name, run in runs.items()}
-    kept = {name: run / "predictions.pt" for name, run in runs.items()}
-    stale = {n: b for n, b in best.items() if not kept[n].is_file() or kept[n].stat().st_mtime < b.stat().st_mtime}
+    stale = {name: file for name, file in best.items() if not _newer(runs[name] / "predictions.pt", file)}
     if failed := queue.evaluate("predict", stale):
         return exit_status(failed)
     path = home / "predictions.pt"
@@ -112,6 +106,10 @@ def _predict(queue: RunQueue, home: Path) -> int:
     partial.replace(path)
     print(f"out-of-fold predictions of {len(rows)} rows: {path}")
     return 0
+
+
+def _newer(file: Path, other: Path) -> bool:
+    return file.is_file() and file.stat().st_mtime >= other.stat().st_mtime
 
 
 def held_out(run: TrainedRun, fold: int) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from ..tables import print_sections
 from .frame import Command
 
 LIBRARIES = ("litmotif", "torch", "lightning", "torchmetrics", "jsonargparse", "tensorboard", "wandb", "minigrid")
+INSTALLED = "[green]installed[/green]"
 
 
 class Doctor(Command):
@@ -25,26 +26,21 @@ class Doctor(Command):
 
     def run(self, options: Namespace) -> None:
         """Print the findings."""
+        versions = {library: installed(library) or "[red]not installed[/red]" for library in LIBRARIES}
         cache = os.environ.get("LITMOTIF_CACHE") or platformdirs.user_cache_dir("litmotif", appauthor=False)
         folders = {"configs": configs.folder(), "cache": cache, "runs": "runs, below the current folder"}
-        print_sections(
-            {
-                "versions": {"python": f"{platform.python_version()} ({sys.executable})"}
-                | {library: installed(library) or "[red]not installed[/red]" for library in LIBRARIES},
-                "origins": {
-                    name: f"{escape(str(path))} ({'ours' if path == HOME / name else '[red]not ours[/red]'})"
-                    for name, path in package_paths().items()
-                },
-                "folders": {name: escape(str(folder)) for name, folder in folders.items()},
-                "accelerators": accelerators(),
-                "extras": {
-                    name: rf"needs {', '.join(missing)}: pip install 'litmotif\[{name}]'"
-                    if missing
-                    else "[green]installed[/green]"
-                    for name, missing in extras().items()
-                },
-            }
-        )
+        origins = {
+            name: f"{escape(str(path))} ({'ours' if path == HOME / name else '[red]not ours[/red]'})"
+            for name, path in package_paths().items()
+        }
+        lacking = {
+            name: rf"needs {', '.join(missing)}: pip install 'litmotif\[{name}]'" if missing else INSTALLED
+            for name, missing in extras().items()
+        }
+        python = {"python": f"{platform.python_version()} ({sys.executable})"}
+        places = {name: escape(str(folder)) for name, folder in folders.items()}
+        found = {"versions": python | versions, "origins": origins, "folders": places}
+        print_sections(found | {"accelerators": accelerators(), "extras": lacking})
 
 
 def installed(distribution: str) -> str | None:
@@ -62,10 +58,9 @@ def extras() -> dict[str, list[str]]:
     about = metadata("litmotif")
     missing: dict[str, list[str]] = {name: [] for name in about.get_all("Provides-Extra") or [] if name != "all"}
     for requirement in about.get_all("Requires-Dist") or []:
-        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", requirement)
-        library = re.match(r"[\w.-]+", requirement)
-        if extra and library and extra[1] in missing and installed(library[0]) is None:
-            missing[extra[1]].append(library[0])
+        found = re.match(r"""([\w.-]+).*extra\s*==\s*['"]([^'"]+)['"]""", requirement)
+        if found and found[2] in missing and installed(found[1]) is None:
+            missing[found[2]].append(found[1])
     return missing
 
 
@@ -73,15 +68,12 @@ def accelerators() -> dict[str, str]:
     """Devices to compute on: asked of the system, since PyTorch takes seconds to import."""
     found = {"cpu": platform.processor() or platform.machine()}
     if smi := shutil.which("nvidia-smi"):
-        lines = [line for line in _output([smi, "-L"]).splitlines() if line.startswith("GPU")]
+        try:
+            listed = subprocess.run([smi, "-L"], capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired) as error:
+            listed = f"GPU of unknown state: {error}"
+        lines = [line for line in listed.splitlines() if line.startswith("GPU")]
         found |= {f"cuda:{number}": escape(line) for number, line in enumerate(lines)}
     if sys.platform == "darwin" and platform.machine() == "arm64":
         found["mps"] = "Apple silicon"
     return found
-
-
-def _output(command: list[str]) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"GPU of unknown state: {error}"

@@ -70,25 +70,19 @@ def load_members(runs: Sequence[TrainedRun]) -> list[Any]:
     Raises:
         CheckpointError: of different classes or different inputs and outputs, or of a class that has no mean.
     """
-    members = [run.module() for run in runs]
-    first, exportable = members[0], public_modules("export_layers")
-    for run, member in zip(runs, members, strict=True):
-        name = type(member).__name__
-        if type(member) is not type(first):
-            asked = f"{runs[0].file} holds a {type(first).__name__}"
-            raise CheckpointError(f"{run.file} holds a {name}, {asked}: an ensemble is of one class.")
-        if name not in exportable:
-            raise CheckpointError(
-                f"{run.file}: {name} has no chain of layers, so that its outputs have no mean here. "
-                f"Those that have: {', '.join(exportable)}."
-            )
+    first, exportable = runs[0], ", ".join(public_modules("export_layers"))
+    kind = type(first.module).__name__
+    for run in runs:
+        if type(run.module) is not type(first.module):
+            found = type(run.module).__name__
+            raise CheckpointError(f"{run.file} holds a {found}, {first.file} a {kind}: an ensemble is of one class.")
         for key in ALIKE:
-            expected, found = (checkpoint.plain(m.hparams.get(key)) for m in (first, member))
+            expected, found = (checkpoint.plain(one.module.hparams.get(key)) for one in (first, run))
             if found != expected:
-                raise CheckpointError(
-                    f"{run.file}: {key} is {found}, {runs[0].file} has {expected}: their frames are not the same."
-                )
-    return members
+                raise CheckpointError(f"{run.file}: {key} is {found}, {first.file} has {expected}: other frames.")
+    if not hasattr(first.module, "export_layers"):
+        raise CheckpointError(f"{first.file}: {kind} has no chain of layers to average; {exportable} have.")
+    return [run.module for run in runs]
 
 
 def averaged(members: Sequence[Any], of: Of) -> Any:

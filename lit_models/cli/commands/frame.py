@@ -33,9 +33,7 @@ class CommandParser(ArgumentParser):
 
 
 class Command(ABC):
-    """One command: it is called with the arguments behind its name and gives the exit status.
-
-    0 where all went well; 1 after a failure; 2 for a wrong request; 130 or 143 after a stop.
+    """One command: it is called with the arguments behind its name and gives the exit status, see ``errors``.
 
     Attributes:
         runs_fit: whether ``--model``, ``--data`` and the like are not its own but meant for the ``fit`` that it runs:

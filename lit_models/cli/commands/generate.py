@@ -34,7 +34,7 @@ class Generate(Command):
             parser.description = f"{parser.description}. With -c or --ckpt_path: also the options of that run"
             return
         self.trained = TrainedRun.find(named.ckpt_path or "best", named.config)
-        module, prompt = self.trained.module_class, getattr(self.trained.data_class, "prompt", None)
+        module, prompt = type(self.trained.module), getattr(self.trained.data_class, "prompt", None)
         if not hasattr(module, "generate") or prompt is None:
             data = getattr(self.trained.data_class, "__name__", "unknown data")
             raise CheckpointError(
@@ -46,7 +46,7 @@ class Generate(Command):
 
     def run(self, options: Namespace) -> None:
         """Prompt, generate, write, and say what was written."""
-        module, data = self.trained.module(), self.trained.datamodule()
+        module, data = self.trained.module, self.trained.datamodule()
         try:
             prompt: Prompt = data.prompt(data, **{name: options[name] for name in self.prompted})
         except ValueError as error:

@@ -24,14 +24,7 @@ RESERVED = {
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Specification of one run.
-
-    Attributes:
-        name: what it is called in the journal and in tables.
-        configs: laid over each other.
-        overrides: of the command line.
-        root: where its runs lie, as ``version_0`` and so on.
-    """
+    """Specification of one run: its name in the journal and in tables, and what ``fit`` is given below ``root``."""
 
     name: str
     configs: tuple[str, ...]
@@ -52,22 +45,31 @@ class RunSpec:
         return digest.hexdigest()
 
 
-class Journal:
-    """Journal of a queue, in a file that is written before and after each run.
+class RunQueue:
+    """Carries out runs in turn; a failure costs no other run, a stop ends the queue.
 
-    A run counts as done where it ended well and the same is asked for again; where it was stopped or failed, its newest
-    checkpoint is gone on with.
+    Its journal is written before and after each run. A run counts as done where it ended well and the same is asked for
+    again; where it was stopped or failed, its newest checkpoint is gone on with.
 
     Args:
-        path: of the file.
+        specs: of the runs, in their order.
+        journal: file of earlier starts, continued.
+        runner: carries out one run.
+
+    Raises:
+        ConfigError: two runs have one name: they would lie in one folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    def __init__(self, specs: Sequence[RunSpec], journal: Path, runner: Runner) -> None:
+        names = [spec.name for spec in specs]
+        if twice := ", ".join(sorted({name for name in names if names.count(name) > 1})):
+            raise configs.ConfigError(f"{twice}: named twice; their runs would lie in one folder. Rename one.")
+        self.specs, self.journal, self.runner = list(specs), journal, runner
+        self.entries: dict[str, dict[str, Any]] = json.loads(journal.read_text()) if journal.is_file() else {}
 
+    # ------------------------------------------------------------------ what is known of a run
     def entry(self, spec: RunSpec) -> dict[str, Any]:
-        """What is known of a run; empty where something else was asked for."""
+        """Its entry in the journal; empty where something else was asked for."""
         entry = self.entries.get(spec.name, {})
         return entry if entry.get("identity") == spec.digest() else {}
 
@@ -82,7 +84,7 @@ class Journal:
         folder = self.folder(spec)
         return self.entry(spec).get("status") == "done" and folder is not None and folder.is_dir()
 
-    def checkpoint(self, spec: RunSpec) -> Path | None:
+    def _checkpoint(self, spec: RunSpec) -> Path | None:
         """Where to go on with a run that is not done."""
         folder = self.folder(spec)
         try:
@@ -90,47 +92,7 @@ class Journal:
         except FileNotFoundError:
             return None
 
-    def begin(self, spec: RunSpec, resumed: Path | None) -> None:
-        """Note that it runs."""
-        before = self.entry(spec).get("seconds", 0.0) if resumed else 0.0
-        self.entries[spec.name] = {
-            "identity": spec.digest(),
-            "status": "running",
-            "run": str(resumed.parent.parent) if resumed else None,
-            "earlier": [path.name for path in run_folder.versions(spec.root)],
-            "seconds": before,
-        }
-        write_json(self.path, self.entries)
-
-    def end(self, spec: RunSpec, status: int, seconds: float) -> None:
-        """Note how it ended."""
-        folder, entry = self.folder(spec), self.entries[spec.name]
-        entry["run"] = str(folder) if folder else None
-        entry["status"] = "done" if status == 0 else "stopped" if status in STOPPED else "failed"
-        entry["exit"], entry["seconds"] = status, round(entry["seconds"] + seconds, 1)
-        write_json(self.path, self.entries)
-
-
-class RunQueue:
-    """Carries out runs in turn; a failure costs no other run, a stop ends the queue.
-
-    Args:
-        specs: of the runs, in their order.
-        journal: of earlier starts, continued.
-        runner: carries out one run.
-
-    Raises:
-        ConfigError: two runs have one name: they would lie in one folder.
-    """
-
-    def __init__(self, specs: Sequence[RunSpec], journal: Path, runner: Runner) -> None:
-        names = [spec.name for spec in specs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise configs.ConfigError(
-                f"{', '.join(twice)}: named twice; their runs would lie in one folder. Rename one."
-            )
-        self.specs, self.journal, self.runner = list(specs), Journal(journal), runner
-
+    # ------------------------------------------------------------------ carrying out
     def train(self, again: bool = False, resumed: Mapping[str, Path] | None = None) -> list[str]:
         """Fit what is not done yet.
 
@@ -146,17 +108,31 @@ class RunQueue:
         """
         for spec, place in self._in_turn():
             chosen = (resumed or {}).get(spec.name)
-            if self.journal.done(spec) and not again and chosen is None:
-                print(f"{place}: done before, {self.journal.folder(spec)}", flush=True)
+            if self.done(spec) and not again and chosen is None:
+                print(f"{place}: done before, {self.folder(spec)}", flush=True)
                 continue
-            checkpoint = chosen or (None if again else self.journal.checkpoint(spec))
+            checkpoint = chosen or (None if again else self._checkpoint(spec))
             print(f"{place}{f': goes on from {checkpoint}' if checkpoint else ''}", flush=True)
-            self.journal.begin(spec, checkpoint)
-            began = time.monotonic()
-            status = self.runner(spec.arguments("fit", checkpoint))
-            self.journal.end(spec, status, time.monotonic() - began)
-            _leave_if_stopped(status)
-        return [spec.name for spec in self.specs if not self.journal.done(spec)]
+            self._fit(spec, checkpoint)
+        return [spec.name for spec in self.specs if not self.done(spec)]
+
+    def _fit(self, spec: RunSpec, checkpoint: Path | None) -> None:
+        before = self.entry(spec).get("seconds", 0.0) if checkpoint else 0.0
+        entry = self.entries[spec.name] = {
+            "identity": spec.digest(),
+            "status": "running",
+            "run": str(checkpoint.parent.parent) if checkpoint else None,
+            "earlier": [path.name for path in run_folder.versions(spec.root)],
+            "seconds": before,
+        }
+        write_json(self.journal, self.entries)
+        began = time.monotonic()
+        status = self.runner(spec.arguments("fit", checkpoint))
+        entry["run"] = str(folder) if (folder := self.folder(spec)) else None
+        entry["status"] = "done" if status == 0 else "stopped" if status in STOPPED else "failed"
+        entry["exit"], entry["seconds"] = status, round(before + time.monotonic() - began, 1)
+        write_json(self.journal, self.entries)
+        _leave_if_stopped(status)
 
     def evaluate(self, subcommand: str, checkpoints: Mapping[str, Path | str], *options: str) -> list[str]:
         """Carry out ``test`` or ``predict`` on the runs whose checkpoints are named; likewise."""

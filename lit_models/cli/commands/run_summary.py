@@ -17,8 +17,6 @@ class RunSummary:
     """Summary of one run; None where the run kept no such thing.
 
     Attributes:
-        module: its class.
-        parameters: of the network.
         best_epoch: of the best checkpoint, from 1.
         val_loss: of that epoch.
         seconds: of training, those before a resume included.

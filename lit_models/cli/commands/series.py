@@ -1,15 +1,15 @@
 """Series of experiments: ``litmotif series``, several configs in turn, each by ``fit`` in a process of its own."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import Namespace
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from callbacks.results import Results, ResultsTable
+from callbacks.results import BOUNDS, Results, ResultsTable
 
 from .. import configs, run_folder
 from ..errors import RequestError
@@ -19,7 +19,6 @@ from .frame import Command, CommandParser
 from .run_queue import RESERVED, RunQueue, RunSpec, exit_status
 from .run_summary import summarise, test_results, write_json
 
-COLUMNS = ("model", "best epoch", "val loss", "test", "seconds", "parameters", "run folder")
 SHOWN = 4
 """Test metrics in the summary, losses aside; ``litmotif series test`` shows all."""
 
@@ -70,15 +69,12 @@ def assemble(asked: Sequence[str], overrides: Sequence[str], out: Path) -> list[
     """
     names = [name for given in asked for name in listed(given)]
     overlays = [name for name in names if configs.experiment_name([name]) == "unnamed"]
-    specs = []
-    for name in names:
-        if name not in overlays:
-            configs.check(configs.find(name))
-            called = configs.experiment_name([name])
-            specs.append(RunSpec(called, (name, *overlays), tuple(overrides), out / called))
-    if not specs:
+    experiments = [name for name in names if name not in overlays and configs.check(configs.find(name))]
+    if not experiments:
         raise configs.ConfigError(f"{' '.join(asked)}: overlays only; name a config to train.")
-    return specs
+    called = [configs.experiment_name([name]) for name in experiments]
+    specs = zip(called, experiments, strict=True)
+    return [RunSpec(name, (config, *overlays), tuple(overrides), out / name) for name, config in specs]
 
 
 def listed(name: str) -> list[str]:
@@ -136,34 +132,32 @@ def _names(spec: RunSpec) -> set[str]:
 # ---------------------------------------------------------------------- what they have reached
 def summary(queue: RunQueue) -> Table:
     """One row a run: what it has reached."""
-    path = queue.journal.path
-    table = Table(title=f"series, {path.parent.name}", caption=str(path), caption_justify="left")
-    for name in COLUMNS:
-        right = name in ("best epoch", "val loss", "seconds", "parameters")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    table = Table(title=f"series, {queue.journal.parent.name}", caption=str(queue.journal), caption_justify="left")
+    for name in ("model", "best epoch", "val loss", "test", "seconds", "parameters", "run folder"):
+        table.add_column(name, justify="left" if name in ("model", "test", "run folder") else "right", overflow="fold")
     for spec in queue.specs:
         table.add_row(*_row(queue, spec))
     return table
 
 
-def _row(queue: RunQueue, spec: RunSpec) -> Iterator[str]:
-    run = queue.journal.folder(spec)
-    if run is None or not queue.journal.done(spec):
-        failed = f"[red]failed (status {queue.journal.entry(spec).get('exit', '—')})[/red]"
-        return iter((spec.name, "", "", failed, "", "", escape(str(run or "—"))))
+def _row(queue: RunQueue, spec: RunSpec) -> tuple[str, ...]:
+    run = queue.folder(spec)
+    if run is None or not queue.done(spec):
+        failed = f"[red]failed (status {queue.entry(spec).get('exit', '—')})[/red]"
+        return (spec.name, "", "", failed, "", "", escape(str(run or "—")))
     reached = summarise(run)
-    shown = [name for name in reached.results if not name.startswith("loss")][:SHOWN]
-    test = ", ".join(f"{name} {value}" for name, value, _ in _cells({name: reached.results[name] for name in shown}))
+    shown = {name: rows for name, rows in reached.results.items() if not name.startswith("loss")}
+    test = ", ".join(f"{name} {value}" for name, value, _ in islice(_cells(shown), SHOWN))
     numbers = ((reached.best_epoch, ""), (reached.val_loss, ".4g"), (reached.seconds, ".0f"), (reached.parameters, ","))
     epoch, loss, seconds, parameters = ("—" if value is None else format(value, form) for value, form in numbers)
-    return iter((f"{spec.name}\n{reached.module}", epoch, loss, test or "—", seconds, parameters, escape(str(run))))
+    return (f"{spec.name}\n{reached.module}", epoch, loss, test or "—", seconds, parameters, escape(str(run)))
 
 
 def _cells(found: Results) -> Iterator[tuple[str, str, str]]:
     """Each metric with its value (and interval) and its baselines."""
     table = ResultsTable()
     for name, rows in found.items():
-        others = [f"{row} {table.cell(rows, row)}" for row in rows if row not in ("value", "low", "high")]
+        others = [f"{row} {table.cell(rows, row)}" for row in rows if row not in ("value", *BOUNDS)]
         yield name.replace("_", " "), table.cell(rows, "value"), ", ".join(others)
 
 
@@ -171,16 +165,13 @@ def test(queue: RunQueue, home: Path) -> int:
     """Test the best checkpoint of each run; one table of all metrics, each beside its baselines."""
     best = {spec.name: "best" for spec in queue.specs}
     failed = queue.evaluate("test", best, "--verbose", "false")  # our table says it all
-    found: dict[str, Any] = {}
-    table = Table(title=f"test, {home.name}")
-    for name in ("model", "metric", "value", "beside"):
-        table.add_column(name, justify="right" if name == "value" else "left")
-    for spec in queue.specs:
-        if spec.name in failed:
-            continue
-        found[spec.name] = test_results(run_folder.find_checkpoint("best", spec.root).parent.parent)
-        for number, cells in enumerate(_cells(found[spec.name])):
-            table.add_row("" if number else spec.name, *cells)
+    tested = [spec for spec in queue.specs if spec.name not in failed]
+    runs = {spec.name: run_folder.find_checkpoint("best", spec.root).parent.parent for spec in tested}
+    found = {name: test_results(run) for name, run in runs.items()}
+    table = Table("model", "metric", Column("value", justify="right"), "beside", title=f"test, {home.name}")
+    for name, results in found.items():
+        for number, cells in enumerate(_cells(results)):
+            table.add_row("" if number else name, *cells)
         table.add_section()
     console().print(table)
     write_json(home / "test.json", found)

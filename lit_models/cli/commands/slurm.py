@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from .. import configs
 from ..errors import FAILED, RequestError
+from ..run import resolved_config
 from .frame import Command, CommandParser, config_tokens
 
 OVERLAY = "trainer/slurm"
@@ -49,8 +50,6 @@ class Slurm(Command):
 
     def run(self, options: Namespace) -> int:
         """Rehearse, write, submit."""
-        from ..run import resolved_config
-
         if not options.config:
             raise RequestError("no config: name one with -c.")
         kind = "array_sweep" if options.array else "several_nodes" if (options.nodes or 1) > 1 else "one_node"
@@ -72,8 +71,8 @@ class Slurm(Command):
 
 def _directives(options: Namespace) -> dict[str, str | None]:
     """What sbatch is told: values by directive, None takes one away."""
-    given = {theirs: str(options[ours]) for ours, (theirs, *_) in DIRECTIVES.items() if options[ours] is not None}
-    told: dict[str, str | None] = {"job-name": configs.experiment_name(options.config), **given}
+    told: dict[str, str | None] = {"job-name": configs.experiment_name(options.config)}
+    told |= {theirs: str(options[ours]) for ours, (theirs, *_) in DIRECTIVES.items() if options[ours] is not None}
     if options.warning is not None:
         told["signal"] = f"SIGUSR1@{options.warning}"
     if options.gpus and options.tasks is None:

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from pkgutil import resolve_name
@@ -18,6 +18,10 @@ from datamodules.core import BaseDataModule
 from ...core import checkpoint
 from .. import configs, run_folder
 from ..run import be_quiet
+from .run_summary import test_results
+
+OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+"""What a trainer leaves out that only evaluates."""
 
 
 class TrainedRun:
@@ -44,12 +48,12 @@ class TrainedRun:
             ConfigError: no such config, or none where one is needed.
             FileNotFoundError: no such checkpoint; lists what was looked for.
         """
+        if not requested and which in ("best", "last"):
+            raise configs.ConfigError(f"--ckpt_path {which} needs -c NAME, or give a checkpoint file or a run folder.")
         root = Path("runs") / configs.experiment_name(list(requested))
         for name in requested:
             content = yaml.safe_load(configs.check(configs.find(name)).read_text(encoding="utf-8"))
             root = Path((content.get("trainer") or {}).get("default_root_dir") or root)
-        if not requested and which in ("best", "last"):
-            raise configs.ConfigError(f"--ckpt_path {which} needs -c NAME, or give a checkpoint file or a run folder.")
         return cls(run_folder.find_checkpoint(which, root, ("best", "last")))
 
     @cached_property
@@ -57,19 +61,7 @@ class TrainedRun:
         """What the checkpoint holds."""
         return checkpoint.read(self.file)
 
-    @property
-    def module_class(self) -> type[Any]:
-        """The class of the module.
-
-        Raises:
-            CheckpointError: it is no public one.
-        """
-        name, package = self.content.get("litmotif", {}).get("class"), importlib.import_module("lit_models")
-        if name not in package.__all__:
-            raise checkpoint.CheckpointError(f"{self.file} holds {name or 'no class name'}: no public module.")
-        found: type[Any] = getattr(package, name)
-        return found
-
+    @cached_property
     def module(self) -> Any:
         """The module, in eval mode."""
         return checkpoint.load(self.file)
@@ -77,21 +69,21 @@ class TrainedRun:
     @cached_property
     def data_options(self) -> dict[str, Any]:
         """Options that the datamodule was built with."""
-        options: Mapping[str, Any] = self.content.get("datamodule_hyper_parameters", {})
+        options = self.content.get("datamodule_hyper_parameters", {})
         return {key: value for key, value in options.items() if key[0] != "_"}
 
     @cached_property
     def data_class(self) -> type[BaseDataModule] | None:
         """The class of the datamodule: a public one, or that of the run's config; None where it is not here."""
         package, path = importlib.import_module("datamodules"), self.folder / "config.yaml"
-        named = next((name for name in package.__all__ if name in self.content), None)  # its state lies under its name
-        if named is None and path.is_file():
-            named = yaml.safe_load(path.read_text())["data"]["class_path"]
+        public = [name for name in package.__all__ if name in self.content]  # its state lies under its name
+        if public or not path.is_file():
+            return getattr(package, public[0]) if public else None
         try:
-            found = named and (getattr(package, named, None) or resolve_name(named))
-        except (ImportError, AttributeError, ValueError):
+            found: type[BaseDataModule] = resolve_name(yaml.safe_load(path.read_text())["data"]["class_path"])
+        except (ImportError, AttributeError):
             return None
-        return found or None
+        return found
 
     def datamodule(self) -> Any:
         """The datamodule, built anew.
@@ -100,16 +92,18 @@ class TrainedRun:
             CheckpointError: its class is not known here.
         """
         if self.data_class is None:
-            raise checkpoint.CheckpointError(
-                f"{self.file}: the class of its data is not here; run it where it was made."
-            )
+            raise checkpoint.CheckpointError(f"{self.file}: the class of its data is not importable here.")
         return self.data_class(**self.data_options)
+
+    def results(self) -> Results:
+        """Test results; empty where it was not tested, or where those of the run are of its best checkpoint."""
+        best = self.file.with_name("best.ckpt")
+        return {} if best.is_file() and not best.samefile(self.file) else test_results(self.folder)
 
     def described_data(self, ask: bool = True) -> dict[str, Any]:
         """The data of the run: class, options, and with ``ask`` what the datamodule says of itself (``describe``)."""
         found = {"class": self.data_class and self.data_class.__name__, "options": self.data_options}
-        describes = ask and hasattr(self.data_class, "describe")
-        return {**found, **self.datamodule().describe()} if describes else found
+        return found | (self.datamodule().describe() if ask and hasattr(self.data_class, "describe") else {})
 
 
 def public_modules(method: str) -> list[str]:
@@ -123,13 +117,7 @@ def evaluate(module: LightningModule, data: BaseDataModule, accelerator: str = "
     """Test results, each metric with its baselines; nothing is written."""
     with warnings.catch_warnings():
         be_quiet()
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        off: dict[str, Any] = dict.fromkeys(OFF, False)
+        trainer = Trainer(accelerator=accelerator, devices=1, **off)
         trainer.test(module, datamodule=data, verbose=False)
     return collect({name: float(value) for name, value in trainer.callback_metrics.items()}, "test")

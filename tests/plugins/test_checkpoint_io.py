@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from lit_models.cli import main
-from lit_models.cli.checkpoint_io import AtomicCheckpointIO
 from lit_models.core.checkpoint import CheckpointError, read
 from lit_models.core.checkpoint_file import damage
+from lit_models.plugins.checkpoint_io import AtomicCheckpointIO
 from tests.disks import small_disk
 
-from . import plain
-from .tiny import write
+from ..cli import plain
+from ..cli.tiny import write
 
 
 def content(step):

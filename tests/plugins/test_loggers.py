@@ -8,10 +8,10 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lit_models.cli import main
-from lit_models.cli.loggers import FaultTolerant, fault_tolerant
+from lit_models.plugins.loggers import FaultTolerant, fault_tolerant
 
-from . import plain
-from .tiny import write
+from ..cli import plain
+from ..cli.tiny import write
 
 
 class Refusing(CSVLogger):
@@ -42,7 +42,7 @@ def test_a_logger_that_the_disk_refuses_warns_once_and_its_own_mistakes_are_rais
 
 @pytest.mark.parametrize("kind", ["TensorBoardLogger", "CSVLogger", "WandbLogger"])
 def test_lightning_s_loggers_are_built_fault_tolerant_and_others_as_they_are(kind):
-    assert fault_tolerant(f"lightning.pytorch.loggers.{kind}") == f"lit_models.cli.loggers.FaultTolerant{kind}"
+    assert fault_tolerant(f"lightning.pytorch.loggers.{kind}") == f"lit_models.plugins.loggers.FaultTolerant{kind}"
     assert fault_tolerant(f"mine.{kind}") == f"mine.{kind}"
     assert fault_tolerant("lightning.pytorch.loggers.MLFlowLogger") == "lightning.pytorch.loggers.MLFlowLogger"
 
