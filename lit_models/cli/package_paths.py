@@ -19,11 +19,7 @@ def package_paths() -> dict[str, Path | None]:
 
 
 def require_ours() -> None:
-    """Refuse to go on with a package from elsewhere.
-
-    Raises:
-        ImportError: names each, where it would come from, and what to do.
-    """
+    """Raise an ``ImportError`` that names each package from elsewhere, where it would come from, and what to do."""
     foreign = [
         f"the package {name!r} would be imported from {path or 'nowhere'}, not from {HOME / name}.\n"
         "Remedy: run the command `litmotif` instead of `python -m lit_models`, leave the folder that holds "

@@ -38,13 +38,7 @@ class HintingParser(LightningArgumentParser):
 
 
 def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str:
-    """Rewrite a message of jsonargparse.
-
-    Args:
-        message: what the parser says.
-        files: the config files of the request, in order.
-        overrides: what stands on the command line besides them.
-    """
+    """Rewrite a message of jsonargparse about a request, see ``locations``."""
     key = re.search(r"(?:accept option|Option) '([^']+)'|unrecognized arguments: --([^\s=]+)", message)
     if key:
         path = (key[1] or key[2]).split(".")

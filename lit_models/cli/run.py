@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import logging
-import os
 import shlex
 import sys
 import warnings
@@ -12,33 +10,13 @@ from typing import Any
 
 import yaml
 
+from ..plugins.messages import be_quiet
 from . import configs, errors
 from .run_folder import RunArtifacts
 
-QUIET = (
-    r".*does not have many workers.*",  # the data is in memory
-    r".*Experiment logs directory .* exists and is not empty.*",  # a resumed run: its metrics were put aside
-    r".*Checkpoint directory .* exists and is not empty.*",
-    r".*is smaller than the logging interval.*",
-    r".*The `srun` command is available on your system but is not used.*",
-    r"Using ModelCheckpoint with manual optimization.*",  # a checkpoint after the step is what is wanted
-    r"You requested to overfit but enabled .* dataloader shuffling.*",
-    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # inside Lightning 2.6.6
-    r"Precision bf16-mixed is not supported by the model summary.*",  # which counts parameters all the same
-    r".*could not find the monitored key in the returned metrics.*",  # an epoch without validation
-)
-ADVERTISING = "💡 Tip"
-
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a subcommand of Lightning's command line.
-
-    Args:
-        arguments: the subcommand and what follows it.
-
-    Returns:
-        The exit status.
-    """
+    """Run a subcommand of Lightning's command line, given with what follows it; the exit status."""
     subcommand, *others = arguments
     requested, overrides = configs.split(others)
     artifacts = RunArtifacts()
@@ -64,10 +42,7 @@ def _run(subcommand: str, requested: Sequence[str], overrides: list[str], artifa
 
 
 def resolved_config(fit: Sequence[str]) -> dict[str, Any]:
-    """The config of a ``fit``, resolved and checked as the run would; nothing is built.
-
-    Args:
-        fit: arguments of ``litmotif fit``.
+    """The config of ``litmotif fit`` with these arguments, resolved and checked as the run would; nothing is built.
 
     Raises:
         SystemExit: the request is wrong; it has been said what is.
@@ -106,16 +81,3 @@ def say_what_there_is(artifacts: RunArtifacts) -> int:
 def _without(tokens: Sequence[str], option: str) -> list[str]:
     pairs = zip(["", *tokens], tokens, strict=False)
     return [token for before, token in pairs if option not in (before, token.partition("=")[0])]
-
-
-def be_quiet() -> None:
-    """Leave out what Lightning says of every run, and its advertising; undone by ``warnings.catch_warnings``."""
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(_no_advertising)
-
-
-def _no_advertising(record: logging.LogRecord) -> bool:
-    return ADVERTISING not in record.getMessage()

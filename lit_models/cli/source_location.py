@@ -21,19 +21,19 @@ class Location(NamedTuple):
 
 
 def location_of(key: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
-    """Where an init argument such as ``model.seed`` is set; None for nowhere.
-
-    Args:
-        key: the part and its init argument.
-        files: the config files of the request.
-        overrides: what stands on the command line besides them.
-    """
+    """Where an init argument such as ``model.seed`` is set; None for nowhere."""
     found = locations(key.rpartition(".")[2], files, overrides)
     return next((location.where for location in found if location.key == key), None)
 
 
 def locations(word: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[Location]:
-    """Wherever ``word`` stands as a key or as a value, the command line first, then the files from the last."""
+    """Wherever ``word`` stands as a key or as a value, the command line first, then the files from the last.
+
+    Args:
+        word: whole, not a part of another.
+        files: the config files of the request, in order.
+        overrides: what stands on the command line besides them.
+    """
     for before, token in zip(["", *overrides], overrides, strict=False):
         named = before if token == word else token.partition("=")[0]
         path = tuple(named.removeprefix("--").removesuffix("+").split("."))

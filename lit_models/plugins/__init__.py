@@ -1,1 +1,1 @@
-"""Lightning plugins for runs that survive: atomic checkpoints, SLURM's environment, fault-tolerant loggers."""
+"""Lightning plugins: atomic checkpoints, SLURM's environment, fault-tolerant loggers, quieter messages."""

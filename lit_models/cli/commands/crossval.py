@@ -14,34 +14,23 @@ from .. import configs
 from ..errors import RequestError
 from ..run import resolved_config
 from ..tables import console
-from . import run_process
-from .frame import Command, CommandParser, config_tokens
-from .run_queue import RESERVED, RunQueue, RunSpec, exit_status
+from .frame import CommandParser, config_tokens
+from .run_queue import RESERVED, QueueCommand, RunQueue, RunSpec, exit_status
 from .run_summary import test_results, write_json
 from .trained_run import TrainedRun
 
 TITLE = "{} folds: mean [95 % of the mean], its standard error, means of the baselines"
 
 
-class Crossval(Command):
-    """Trains and judges k folds; the datamodule splits, by song or whatever it holds.
+class Crossval(QueueCommand):
+    """Trains and judges k folds; the datamodule splits, by song or whatever it holds."""
 
-    Args:
-        runner: carries out one run.
-    """
-
-    runs_fit = True
     reserved = RESERVED | dict.fromkeys(("--data.folds", "--data.fold"), "the command sets it; give --folds.")
-
-    def __init__(self, runner: run_process.Runner = run_process.run) -> None:
-        self.runner = runner
 
     def add_arguments(self, parser: CommandParser, arguments: Sequence[str]) -> None:
         """Config and number of folds."""
-        parser.add_config()
+        super().add_arguments(parser, arguments)
         parser.add_argument("--folds", type=int, default=5, help="k, at least 2")
-        parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--again", action="store_true", help="train anew also the folds that are done")
         parser.add_argument("--predict", type=bool, default=True, help="keep the predictions of each fold's test part")
 
     def run(self, options: Namespace) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 
 from .. import configs, run_folder
 from ..errors import FAILED, STOPPED
-from .frame import config_tokens
-from .run_process import Runner
+from .frame import Command, CommandParser, config_tokens
+from .run_process import Runner, run
 from .run_summary import write_json
 
 RESERVED = {
@@ -148,6 +148,25 @@ class RunQueue:
     def _in_turn(self) -> Iterator[tuple[RunSpec, str]]:
         for number, spec in enumerate(self.specs, 1):
             yield spec, f"[{number}/{len(self.specs)}] {spec.name}"
+
+
+class QueueCommand(Command):
+    """A command whose runs stand in a queue.
+
+    Args:
+        runner: carries out one run.
+    """
+
+    runs_fit = True
+
+    def __init__(self, runner: Runner = run) -> None:
+        self.runner = runner
+
+    def add_arguments(self, parser: CommandParser, arguments: Sequence[str]) -> None:
+        """Configs, and where their runs lie."""
+        parser.add_config()
+        parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--again", action="store_true", help="train anew also what is done, or was cut off")
 
 
 def exit_status(failed: Sequence[str]) -> int:

@@ -14,35 +14,24 @@ from callbacks.results import BOUNDS, Results, ResultsTable
 from .. import configs, run_folder
 from ..errors import RequestError
 from ..tables import console
-from . import run_process
-from .frame import Command, CommandParser
-from .run_queue import RESERVED, RunQueue, RunSpec, exit_status
+from .frame import CommandParser
+from .run_queue import RESERVED, QueueCommand, RunQueue, RunSpec, exit_status
 from .run_summary import summarise, test_results, write_json
 
 SHOWN = 4
 """Test metrics in the summary, losses aside; ``litmotif series test`` shows all."""
 
 
-class Series(Command):
-    """Trains several configs, or tests them, and shows what each has reached.
+class Series(QueueCommand):
+    """Trains several configs, or tests them, and shows what each has reached."""
 
-    Args:
-        runner: carries out one run.
-    """
-
-    runs_fit = True
     reserved = RESERVED | {"--ckpt_path": "name the member with --resume."}
-
-    def __init__(self, runner: run_process.Runner = run_process.run) -> None:
-        self.runner = runner
 
     def add_arguments(self, parser: CommandParser, arguments: Sequence[str]) -> None:
         """Configs, and where to go on."""
-        parser.add_config()
+        super().add_arguments(parser, arguments)
         parser.add_argument("names", nargs="*", default=[], help="more configs, or lists of configs (NAME.series.yaml)")
-        parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--resume", type=str | None, help="go on with this one first, from its last checkpoint")
-        parser.add_argument("--again", action="store_true", help="train anew also what is done, or was cut off")
 
     def run(self, options: Namespace) -> int:
         """Train, or test where the first name is ``test``."""

@@ -84,11 +84,11 @@ def _directives(options: Namespace) -> dict[str, str | None]:
 
 
 def fill(template: str, name: str, said: str, fit: Sequence[str], told: Mapping[str, str | None]) -> str:
-    """A job script out of a template.
+    """The job script ``name`` that a template becomes.
 
     Args:
         template: its text.
-        name: of the script.
+        name: of the file.
         said: the command that asked for it.
         fit: arguments of ``litmotif fit``; more can be given behind the script's name.
         told: values by directive of sbatch; None takes one away.

@@ -16,8 +16,8 @@ from callbacks.results import Results, collect
 from datamodules.core import BaseDataModule
 
 from ...core import checkpoint
+from ...plugins.messages import be_quiet
 from .. import configs, run_folder
-from ..run import be_quiet
 from .run_summary import test_results
 
 OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
