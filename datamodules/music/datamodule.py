@@ -14,6 +14,7 @@ from ..core import DataError, SplitDataModule
 from .augment import rooms_of
 from .parse import load_songs
 from .procedural import MAKERS
+from .prompt import SongPrompt
 from .readers import Format
 from .song import AUDIO_RATE, NOTE_FIELDS, Song
 from .splits import NAMES, Splits, split_songs, spread
@@ -61,6 +62,7 @@ class MusicFrames(SplitDataModule):
     """
 
     links = ("features", "input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean")
+    prompt = SongPrompt
 
     def __init__(
         self,

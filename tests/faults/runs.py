@@ -1,6 +1,5 @@
 """A tiny run of each algorithm, what goes wrong in it, and what it leaves."""
 
-import csv
 import json
 import random
 import signal
@@ -112,14 +111,13 @@ class Outcome:
         history: column by column, without clocks.
         results: of the test.
         files: names in the run folder.
-        csv, tensorboard: every (metric, step, value) that any start has written.
+        tensorboard: every (metric, step, value) that any start has written.
     """
 
     weights: dict
     history: dict
     results: dict
     files: list[str]
-    csv: set
     tensorboard: set
 
 
@@ -127,14 +125,13 @@ def outcome(folder: Path) -> Outcome:
     """Read the newest run below a folder."""
     newest = max(folder.glob("runs/tiny/version_*"), key=lambda path: int(path.name.removeprefix("version_")))
     history = json.loads((newest / "history.json").read_text())
-    files = [path.name for path in newest.rglob("*") if not path.name.startswith(("events.", "metrics_"))]
+    files = [path.name for path in newest.rglob("*") if not path.name.startswith("events.")]
     assert not [name for name in files if "partial" in name or "tmp" in name], files
     return Outcome(
         {name: _state(newest / "checkpoints" / f"{name}.ckpt") for name in ("last", "best")},
         {key: column for key, column in history.items() if _kept(key) and key not in SMOOTHED},
         json.loads((newest / "results.json").read_text()),
         sorted(files),
-        _csv(newest),
         _tensorboard(newest),
     )
 
@@ -142,15 +139,6 @@ def outcome(folder: Path) -> Outcome:
 def _state(path: Path) -> dict:
     whole = torch.load(path, weights_only=True) if path.exists() else {}
     return {key: whole[key] for key in (*STATES, *COUNTS) if key in whole}
-
-
-def _csv(folder: Path) -> set:
-    records = set()
-    for path in folder.glob("metrics*.csv"):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                records |= {(name, int(row["step"]), value) for name, value in row.items() if value and _kept(name)}
-    return records
 
 
 def _tensorboard(folder: Path) -> set:
@@ -187,7 +175,6 @@ def require_same(found: Outcome, whole: Outcome) -> None:
     assert found.results.keys() == whole.results.keys()
     assert repr(found.results) == repr(whole.results)
     assert set(whole.files) <= set(found.files)
-    assert found.csv == whole.csv, f"CSV: lost {whole.csv - found.csv}, else {found.csv - whole.csv}"
     lost, other = whole.tensorboard - found.tensorboard, found.tensorboard - whole.tensorboard
     assert not lost | other, f"TensorBoard: lost {lost}, else {other}"
 

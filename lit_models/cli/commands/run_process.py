@@ -1,4 +1,4 @@
-"""One run in a process of its own, through the ordinary command."""
+"""Subprocess: one run in a process of its own, through the ordinary command."""
 
 import os
 import signal

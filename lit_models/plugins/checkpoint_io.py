@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: no kill, full disk or flipped bit costs more than the newest one."""
+"""Atomic checkpoint IO: no kill, full disk or flipped bit costs more than the newest checkpoint."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from ..core.checkpoint import CheckpointError
 from ..core.checkpoint_file import damage, predecessor, seal
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the file, seals, syncs and renames; opens only what is as it was written.
 
     ``last.ckpt`` keeps the one before it as ``previous.ckpt``, which is taken where ``last.ckpt`` is damaged. What the
@@ -62,7 +62,7 @@ class WholeFiles(TorchCheckpointIO):
             whole.replace(before)
 
     # ------------------------------------------------------------------ reading
-    def whole(self, path: Path) -> Path:
+    def intact(self, path: Path) -> Path:
         """``path``, or the one before it where ``path`` is damaged.
 
         Raises:
@@ -88,14 +88,14 @@ class WholeFiles(TorchCheckpointIO):
             FileNotFoundError: there is no such file.
             CheckpointError: it is damaged, and there is no other.
         """
-        return super().load_checkpoint(self.whole(Path(path)), map_location or _where_it_was, weights_only)
+        return super().load_checkpoint(self.intact(Path(path)), map_location or _on_cpu, weights_only)
 
 
-def _where_it_was(storage: Any, location: str) -> Any:
-    return storage  # on the CPU; Lightning moves it
+def _on_cpu(storage: Any, location: str) -> Any:
+    return storage  # Lightning moves it
 
 
-class _Patient:
+class _ErrorKeepingFile:
     """Takes all that is written and keeps the first failure: PyTorch's writer would hide it behind its own."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -116,10 +116,10 @@ class _Patient:
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
     with path.open("w+b") as file:
-        patient = _Patient(file)
-        torch.save(checkpoint, patient)  # type: ignore[arg-type]
-        if patient.error:
-            raise patient.error
+        keeping = _ErrorKeepingFile(file)
+        torch.save(checkpoint, keeping)  # type: ignore[arg-type]
+        if keeping.error:
+            raise keeping.error
         seal(file)
         file.flush()
         os.fsync(file.fileno())

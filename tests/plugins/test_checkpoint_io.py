@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 
 from lit_models.cli import main
-from lit_models.cli.loggers import spare
-from lit_models.cli.whole_files import WholeFiles
 from lit_models.core.checkpoint import CheckpointError, read
 from lit_models.core.checkpoint_file import damage
+from lit_models.plugins.checkpoint_io import AtomicCheckpointIO
 from tests.disks import small_disk
 
-from . import plain
-from .tiny import write
+from ..cli import plain
+from ..cli.tiny import write
 
 
 def content(step):
@@ -28,7 +26,7 @@ def content(step):
 
 @pytest.fixture
 def sealed(tmp_path):
-    WholeFiles().save_checkpoint(content(1), tmp_path / "one.ckpt")
+    AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "one.ckpt")
     return tmp_path / "one.ckpt"
 
 
@@ -81,7 +79,7 @@ def test_a_file_of_another_program_needs_no_seal(archive, tmp_path):
 
 
 def save(folder, *steps, io=None):
-    io = io or WholeFiles()
+    io = io or AtomicCheckpointIO()
     for step in steps:
         io.save_checkpoint(content(step), folder / "last.ckpt")
     return io
@@ -97,8 +95,8 @@ def test_last_keeps_one_predecessor_which_replaces_it_when_it_is_damaged(tmp_pat
     assert (step_of(last), step_of(previous)) == (3, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
     last.write_bytes(last.read_bytes()[:-1])
-    io = WholeFiles()
-    assert io.whole(last) == previous
+    io = AtomicCheckpointIO()
+    assert io.intact(last) == previous
     err = capsys.readouterr().err
     assert str(last) in err
     assert str(previous) in err
@@ -114,7 +112,7 @@ def test_without_a_whole_one_there_is_an_error(tmp_path):
     for name in ("last.ckpt", "previous.ckpt"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
         with pytest.raises(CheckpointError, match=r"last.ckpt is damaged: its end is missing"):
-            WholeFiles().whole(tmp_path / "last.ckpt")
+            AtomicCheckpointIO().intact(tmp_path / "last.ckpt")
 
 
 def test_a_file_system_without_hard_links_keeps_a_predecessor_too(tmp_path, monkeypatch):
@@ -184,13 +182,16 @@ def disk(in_tmp):
 
 QUICK = [
     "--trainer.callbacks=[{class_path: ModelCheckpoint, init_args: {filename: last, enable_version_counter: false}}]",
-    "--trainer.logger=[{class_path: CSVLogger, init_args: {save_dir: runs}}]",
     "--trainer.log_every_n_steps=1",
 ]
 
 
-@pytest.mark.parametrize("trouble", ["full", "write-protected"])
-def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, disk, in_tmp, monkeypatch, capsys):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's own thread
+@pytest.mark.parametrize(
+    ("trouble", "logger"),
+    [("full", "TensorBoardLogger"), ("write-protected", "TensorBoardLogger"), ("write-protected", "CSVLogger")],
+)
+def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, logger, disk, in_tmp, monkeypatch, capsys):
     folder = disk / "plain/version_0/checkpoints"
 
     epochs = []
@@ -205,39 +206,17 @@ def test_a_run_on_a_disk_in_trouble_ends_and_says_what_is_missing(trouble, disk,
 
     monkeypatch.setattr(plain.Plain, "on_train_epoch_start", begin_trouble)
     options = ["-c", write(in_tmp, "plain.yaml", plain.CONFIG), "--trainer.max_epochs=4"]
+    options += [f"--trainer.logger=[{{class_path: {logger}, init_args: {{save_dir: runs}}}}]"]
     with pytest.warns(UserWarning, match=r"could not be saved|cannot write") as warned:
         assert main(["fit", *options, *QUICK]) == 1
     warnings = " ".join(str(warning.message) for warning in warned)
     assert "last.ckpt could not be saved" in warnings
-    assert trouble == "full" or "CSVLogger cannot write" in warnings  # a full disk may have room for a line
+    assert trouble == "full" or f"{logger} cannot write" in warnings  # a full disk may have room for a line
     said = capsys.readouterr()
     assert epochs == [0, 1, 2, 3]
     assert "last.ckpt was not saved at last" in said.err
     assert "Traceback" not in said.err
     assert [step_of(folder / name) for name in ("previous.ckpt", "last.ckpt")] == [2, 4]
-
-
-class Refusing(CSVLogger):
-    """Its ``error`` comes from a disk, possibly behind another one, as TensorBoardLogger's does."""
-
-    error = None
-
-    def log_metrics(self, metrics, step=None):
-        raise self.error
-
-
-def test_a_logger_that_the_disk_refuses_warns_once_and_its_own_mistakes_are_raised(tmp_path):
-    logger = Refusing(tmp_path)
-    spare(logger)
-    Refusing.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.warns(UserWarning, match=os.strerror(errno.ENOSPC)):
-        logger.log_metrics({})
-    behind = ValueError("you tried to log")
-    behind.__cause__, Refusing.error = Refusing.error, behind
-    logger.log_metrics({})  # a second warning would be an error here
-    Refusing.error = ValueError("of its own")
-    with pytest.raises(ValueError, match="of its own"):
-        logger.log_metrics({})
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(in_tmp, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lit_models.cli import main, run_folder
-from lit_models.cli.cluster import Cluster, ClusterError
+from lit_models.plugins.slurm_environment import ClusterError, MeetingSLURMEnvironment
 
 from . import plain
 from .tiny import write
@@ -74,13 +74,13 @@ def test_a_main_node_without_an_address_is_named_with_the_remedy(job, monkeypatc
     job(**TASK)
     monkeypatch.setenv("MASTER_ADDR", "nowhere.invalid")
     with pytest.raises(ClusterError, match=r"Process 0 .*'nowhere.invalid' has no address.*export MASTER_ADDR="):
-        Cluster().expect_all()
+        MeetingSLURMEnvironment().expect_all()
 
 
 MEET = """
 import torch
-from lit_models.cli.cluster import Cluster
-cluster = Cluster()
+from lit_models.plugins.slurm_environment import MeetingSLURMEnvironment
+cluster = MeetingSLURMEnvironment()
 cluster.expect_all()
 torch.distributed.init_process_group("gloo", rank=0, world_size=2)
 """

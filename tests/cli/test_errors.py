@@ -1,4 +1,4 @@
-"""How a run ends: signals, failures, full disks, and what is said about them."""
+"""Errors and exit statuses: signals, failures, full disks, and what is said about them."""
 
 import os
 import shlex
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from lit_models.cli import app, ending, main
-from lit_models.cli.run_folder import Left
+from lit_models.cli import app, errors, main
+from lit_models.cli.run import say_how_to_go_on
+from lit_models.cli.run_folder import RunArtifacts
 
 from . import plain
 from .tiny import write
@@ -52,11 +53,11 @@ def test_ctrl_c_before_the_first_step_gives_no_traceback(monkeypatch, in_tmp, ca
 
 
 def test_ctrl_c_while_another_command_starts_gives_no_traceback(monkeypatch, capsys):
-    def interrupted(arguments):
+    def interrupted(command, options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lit_models.cli.commands.series.command", interrupted)
-    assert main(["series", "-c", "midi/all"]) == ending.CTRL_C
+    monkeypatch.setattr("lit_models.cli.commands.series.Series.run", interrupted)
+    assert main(["series", "-c", "midi/all"]) == errors.CTRL_C
     assert capsys.readouterr().err == "litmotif: stopped.\n"
 
 
@@ -65,10 +66,10 @@ def test_a_checkpoint_of_an_earlier_run_is_not_announced(tmp_path, capsys):
     last.parent.mkdir()
     last.touch()
     os.utime(last, (0, 0))
-    ending.say_what_is_left(Left(tmp_path), "litmotif fit")
+    say_how_to_go_on(RunArtifacts(tmp_path), ["litmotif", "fit"])
     assert capsys.readouterr().err == ""
     os.utime(last)
-    ending.say_what_is_left(Left(tmp_path, since=0.0), "litmotif fit")
+    say_how_to_go_on(RunArtifacts(tmp_path, since=0.0), ["litmotif", "fit"])
     assert str(last) in capsys.readouterr().err
 
 
@@ -92,14 +93,14 @@ def test_what_is_written_for_the_user_stands_alone_and_a_defect_keeps_its_traceb
     spoken = [caught(lambda: require_plain({"path": Path("x")}, "Owner")), caught(settings)]
     spoken.append(caught(lambda: Path("nowhere").read_text()))
     for error in spoken:
-        ending.report(error)
+        errors.report(error)
         err = capsys.readouterr().err
         assert str(error) in err
         assert "Traceback" not in err
     defect = caught(lambda: modulate(torch.ones(2, 3), torch.ones(5), torch.ones(7)))
     for error in (defect, caught(lambda: 1 // 0)):
-        ending.report(error)
+        errors.report(error)
         assert "Traceback" in capsys.readouterr().err
-    monkeypatch.setenv(ending.WITH_TRACEBACK, "1")
-    ending.report(spoken[0])
+    monkeypatch.setenv(errors.WITH_TRACEBACK, "1")
+    errors.report(spoken[0])
     assert "Traceback" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""SLURM as Lightning knows it, except that it requeues nothing and that processes that cannot meet say so."""
+"""SLURM environment: Lightning's, except that it requeues nothing and that processes that cannot meet say so."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ class ClusterError(RuntimeError):
     """The processes of a job cannot meet; the message says why and what to do."""
 
 
-class Cluster(SLURMEnvironment):
+class MeetingSLURMEnvironment(SLURMEnvironment):
     """The environment of a process that ``srun`` has started.
 
     Lightning would save and requeue inside its signal handler, in the middle of a step; the callback ``Requeue`` does
@@ -47,15 +47,14 @@ class Cluster(SLURMEnvironment):
 
         def give_up() -> None:
             if not torch.distributed.is_initialized():
-                print(
+                sys.stderr.write(
                     f"litmotif: process {rank} on {here} has not met the {others} other(s) at {there} within "
                     f"{minutes:g} minutes. Look above for a process that failed; see that this port is open between "
                     "the nodes (export MASTER_PORT=...) and, where a node has several networks, name the common one "
                     "(export GLOO_SOCKET_IFNAME=... NCCL_SOCKET_IFNAME=...). If nodes only start slowly: export "
-                    f"{MINUTES}=10.",
-                    file=sys.stderr,
-                    flush=True,
+                    f"{MINUTES}=10.\n"
                 )
+                sys.stderr.flush()
                 os._exit(1)  # the main thread waits inside PyTorch and hears nothing
 
         watch = threading.Timer(60 * minutes, give_up)

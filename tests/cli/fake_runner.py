@@ -10,7 +10,7 @@ def option(arguments, name):
     return arguments[arguments.index(name) + 1] if name in arguments else None
 
 
-class Fake:
+class FakeRunner:
     """Counts what it is asked for.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a run has reached, read from its folder."""
+"""Run summary: the course and the end of a run, read from its folder."""
 
 import json
 import math
@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.results import Results
+from litmotif.files import write_atomically
 
 from ...core import checkpoint
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The course and the end of one run; None where the run kept no such thing.
+class RunSummary:
+    """Summary of one run; None where the run kept no such thing.
 
     Attributes:
-        module: its class.
-        parameters: of the network.
         best_epoch: of the best checkpoint, from 1.
         val_loss: of that epoch.
         seconds: of training, those before a resume included.
@@ -32,16 +31,26 @@ class Outcome:
     results: Results = field(default_factory=dict)
 
 
-def outcome(run: Path) -> Outcome:
+def summarise(run: Path) -> RunSummary:
     """Read a run folder."""
-    history = _history(run)
-    module, parameters, epoch = _checkpoint(run)
+    path = next(iter(sorted(run.glob("*history.json"))), None)
+    history = json.loads(path.read_text()) if path else {}
     losses = dict(zip(history.get("epoch", []), history.get("val_loss", []), strict=True))
-    seconds = history.get("seconds") or [None]
-    return Outcome(module, parameters, epoch, losses.get(epoch), seconds[-1], results(run))
+    seconds = (history.get("seconds") or [None])[-1]
+    try:
+        kept = checkpoint.read(run)
+        epoch = int(kept["epoch"]) + 1
+    except (FileNotFoundError, checkpoint.CheckpointError):
+        return RunSummary(seconds=seconds, results=test_results(run))
+    try:
+        parameters = sum(parameter.numel() for parameter in checkpoint.load(run).parameters())
+    except checkpoint.CheckpointError:  # a class of the user, which only the command's own process knows
+        parameters = None
+    module = str(kept.get("litmotif", {}).get("class", ""))
+    return RunSummary(module, parameters, epoch, losses.get(epoch), seconds, test_results(run))
 
 
-def results(run: Path) -> Results:
+def test_results(run: Path) -> Results:
     """The test results of a run; empty where it was not tested."""
     path = run / "results.json"
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
@@ -51,9 +60,9 @@ def results(run: Path) -> Results:
     }
 
 
-def as_json(content: Any) -> bytes:
-    """As JSON has it: null where a number is not finite."""
-    return json.dumps(_finite(content), indent=1, allow_nan=False).encode()
+def write_json(path: Path, content: Any) -> None:
+    """Write as JSON has it: null where a number is not finite."""
+    write_atomically(path, json.dumps(_finite(content), indent=1, allow_nan=False).encode())
 
 
 def _finite(value: Any) -> Any:
@@ -62,21 +71,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _history(run: Path) -> dict[str, list[Any]]:
-    path = next(iter(sorted(run.glob("*history.json"))), None)
-    return dict(json.loads(path.read_text())) if path else {}
-
-
-def _checkpoint(run: Path) -> tuple[str, int | None, int | None]:
-    try:
-        kept = checkpoint.read(run)
-        name = str(kept.get("litmotif", {}).get("class", ""))
-        epoch = int(kept["epoch"]) + 1
-    except (FileNotFoundError, checkpoint.CheckpointError):
-        return "", None, None
-    try:
-        return name, sum(parameter.numel() for parameter in checkpoint.load(run).parameters()), epoch
-    except checkpoint.CheckpointError:  # a class of the user, which only the command's own process knows
-        return name, None, epoch
