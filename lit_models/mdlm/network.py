@@ -10,8 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..layers.dit import DiTBlock, KeyValue, Modulations, modulate
-from ..layers.embedding import TimeEmbedding
+from ..layers.dit import DiTBlock, KeyValue, Modulations, TimeEmbedding, modulate
 from .batch import ObservationLike
 from .observation import ObservationTokens, Positions
 
