@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from litmotif.batches.plans import Observation
 
-from ..layers.dit import DiTBlock, KeyValue, Modulations, modulate
-from ..layers.embedding import TimeEmbedding
+from ..layers.dit import DiTBlock, KeyValue, Modulations, TimeEmbedding, modulate
 from .observation import ObservationTokens, Positions
 
 NUM_ACTIONS = 7

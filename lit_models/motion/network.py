@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers.dit import DiTBlock, Modulations, modulate
-from ..layers.embedding import TimeEmbedding
+from ..layers.dit import DiTBlock, Modulations, TimeEmbedding, modulate
 
 
 def sinusoids(length: int, size: int) -> Tensor:

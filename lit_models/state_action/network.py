@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..layers.embedding import TimeEmbedding
+from ..layers.dit import TimeEmbedding
 
 Attention = Literal["causal", "full"]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lit_models.core.registry import REGISTRY
 
 from datamodules import MotionClips
 from datamodules.motion.readers import read_folder
@@ -14,6 +13,7 @@ from lit_models import MDLMDiT, MelodyTransformer, MotionDDPM
 from lit_models.cli import main
 from lit_models.core.checkpoint import describe
 
+from ..conformance.registry import REGISTRY
 from .tiny import write
 
 symusic = pytest.importorskip("symusic")
