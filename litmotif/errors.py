@@ -26,7 +26,7 @@ class ArgumentTypeError(LitmotifError, TypeError):
     """An argument of a type that cannot be taken; the message names it and the types that can."""
 
 
-class MissingExtraError(LitmotifError, ImportError):
+class MissingExtraError(LitmotifError, ModuleNotFoundError):
     """A library of an extra is missing; the message names the extra to install."""
 
 

@@ -13,6 +13,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 
 LEVELS = 5
@@ -110,9 +112,9 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         level: int = 0,
     ) -> None:
         if not 0 <= level < LEVELS:
-            raise ValueError(f"level: {level} must be one of 0 to {LEVELS - 1}.")
+            raise ArgumentError(f"level: {level} must be one of 0 to {LEVELS - 1}.")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode: {render_mode!r} is not known; use rgb_array, human or null.")
+            raise ArgumentError(f"render_mode: {render_mode!r} is not known; use rgb_array, human or null.")
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
         self._view: View | None = None
         self.levels = torch.full((num_envs,), level, dtype=torch.int64, device=device)
@@ -239,7 +241,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
             return torch.as_tensor(actions, device=self.device).long()
         action = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
         if not action.isfinite().all():
-            raise ValueError(f"Action of row {int((~action.isfinite()).any(1).nonzero()[0])} is not finite.")
+            raise ArgumentError(f"Action of row {int((~action.isfinite()).any(1).nonzero()[0])} is not finite.")
         return action.T.clamp(-1.0, 1.0).contiguous()
 
     def _action_space(self) -> "spaces.Space[Any]":

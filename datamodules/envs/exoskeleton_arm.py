@@ -16,6 +16,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 from .arm_body import JOINTS, ArmBody
 from .arm_tasks import TASKS
@@ -107,7 +109,7 @@ class ExoskeletonArm(BatchedEnv):
         render_mode: str | None = None,
     ) -> None:
         if task not in TASKS:
-            raise ValueError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
+            raise ArgumentError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
         self.action_names = (*JOINTS, "authority")
         per_joint = ("angle", "rate", "aim", "motor", "cuff", "human")
         self.observation_names = (

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from litmotif.errors import MissingExtraError
+
 from . import drive, lidar, people, planner, rooms
 from .wheelchair import Wheelchair
 
@@ -57,7 +59,7 @@ class View:
         try:
             import pygame
         except ImportError as error:
-            raise ImportError("render_mode: human needs pygame; pip install pygame, or use rgb_array.") from error
+            raise MissingExtraError("render_mode: human needs pygame; pip install pygame, or use rgb_array.") from error
         if self.window is None:
             pygame.init()
             self.window = pygame.display.set_mode((picture.shape[1], picture.shape[0]))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litmotif.errors import DataError
+from litmotif.errors import DataError, MissingExtraError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 UNIT = 1e-2
@@ -120,4 +120,4 @@ def optional(module: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        raise ModuleNotFoundError(f"{module} is not installed. Remedy: pip install 'litmotif[motion]'") from error
+        raise MissingExtraError(f"{module} is not installed. Remedy: pip install 'litmotif[motion]'") from error

@@ -13,6 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
+from litmotif.errors import MissingExtraError
+
 from .song import DRUMS, KEYS, LOWEST_KEY, Floats, Song, sorted_notes
 
 PARTIALS = (1.0, 0.5, 0.3, 0.15, 0.08)
@@ -164,7 +166,7 @@ def to_score(song: Song) -> Any:
     try:
         import symusic
     except ImportError as error:
-        raise ImportError("MIDI files need symusic: pip install 'litmotif[music]'.") from error
+        raise MissingExtraError("MIDI files need symusic: pip install 'litmotif[music]'.") from error
     score: Any = symusic.Score(TICKS)
     for beat, pace in song.tempos:
         score.tempos.append(symusic.Tempo(round(beat * TICKS), float(pace)))

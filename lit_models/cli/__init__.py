@@ -3,10 +3,11 @@
 What needs no PyTorch (``--help``, ``--version``, ``list``, ``doctor``) is answered before it is imported.
 """
 
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+
+from litmotif.names import did_you_mean
 
 RUNS = {
     "fit": "train, then test the best checkpoint",
@@ -80,6 +81,5 @@ def _run(arguments: list[str]) -> int:
     if command in OWN:
         module = import_module(f".commands.{command}", __package__)
         return int(getattr(module, command.capitalize())()(arguments[1:]))
-    near = difflib.get_close_matches(command, [*RUNS, *OWN], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(command, [*RUNS, *OWN], count=1)
     raise RequestError(f"there is no command {command!r}.{hint} See litmotif --help.")

@@ -1,10 +1,12 @@
 """Configs by name: those that are shipped, and files."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+
+from litmotif.errors import LitmotifError
+from litmotif.names import did_you_mean
 
 OVERLAYS = ("trainer", "logger", "debug")
 """Folders whose configs change how an experiment runs, not what it is."""
@@ -29,7 +31,7 @@ RENAMED = {
 """Names of earlier versions, each with what it is called now."""
 
 
-class ConfigError(ValueError):
+class ConfigError(LitmotifError, ValueError):
     """A config that cannot be found, or a file that is none."""
 
 
@@ -72,8 +74,7 @@ def find(name: str) -> Path:
             f"-c {name}: this config is called {now} now: -c {now}. Runs under the old name stay where they are; name "
             "their folder to go on with one."
         )
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
-    hint = f" Nearest: {', '.join(near)}." if near else ""
+    hint = did_you_mean(name, names(), cutoff=0.4)
     raise ConfigError(f"-c {name}: no such file, and no shipped config of that name.{hint} See litmotif list.")
 
 

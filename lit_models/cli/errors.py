@@ -7,17 +7,17 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+
+from litmotif.errors import LitmotifError
 
 from .configs import ConfigError
-from .package_paths import HOME, PACKAGES
 
 FAILED, WRONG_REQUEST, CTRL_C, TERMINATED = 1, 2, 130, 143
 STOPPED = (CTRL_C, TERMINATED)
 WITH_TRACEBACK = "LITMOTIF_TRACEBACK"
 
 
-class RequestError(ValueError):
+class RequestError(LitmotifError, ValueError):
     """A request that a command cannot mean; the message says what to write instead."""
 
 
@@ -55,12 +55,10 @@ def report(error: BaseException) -> int:
 def sentence(error: BaseException) -> str | None:
     """What an error says to the user; None for a defect, which needs its traceback.
 
-    Written for the user is what our own code, or Lightning's check of the settings, raises in so many words, and what
-    the operating system says about files. An error that comes up inside our code without a ``raise`` is a defect.
+    Written for the user is every ``LitmotifError``, Lightning's check of the settings, and what the operating system
+    says about files.
     """
-    innermost = traceback.extract_tb(error.__traceback__)[-1]
-    ours = any(Path(innermost.filename).is_relative_to(HOME / package) for package in PACKAGES)
-    if isinstance(error, OSError) or (ours and (innermost.line or "").startswith("raise ")):
+    if isinstance(error, LitmotifError | OSError):
         return str(error)
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 

@@ -1,6 +1,5 @@
 """Argument parser: Lightning's, whose errors name the place, the key, and the name that was probably meant."""
 
-import difflib
 import importlib
 import inspect
 import re
@@ -10,6 +9,8 @@ from typing import ClassVar, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+
+from litmotif.names import did_you_mean
 
 from .source_location import Location, locations
 
@@ -69,9 +70,7 @@ def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str
 def _sentence(what: str, word: str, location: Location | None, candidates: Sequence[str]) -> str:
     if location is None:
         return f"the request: {what} {word!r}."
-    folded = {candidate.casefold(): candidate for candidate in candidates if candidate != word}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
-    hint = f" Did you mean {folded[near[0]]!r}?" if near else f" There are: {', '.join(sorted(candidates))}."
+    hint = did_you_mean(word, set(candidates) - {word}, count=1) or f" There are: {', '.join(sorted(candidates))}."
     return f"{location.where}: {what} {word!r}.{hint}"
 
 

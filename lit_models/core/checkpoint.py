@@ -9,12 +9,14 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 
+from litmotif.errors import LitmotifError
+
 from .checkpoint_file import LAST, PREVIOUS, damage
 
 PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LitmotifError, ValueError):
     """A file that is no checkpoint of ours; the message says what it is and what to do."""
 
 

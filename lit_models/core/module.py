@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from litmotif.errors import ArgumentError, ArgumentTypeError, LitmotifError
 from litmotif.seeding import generator, seed_globally
 
 from . import optim, sharding
@@ -21,7 +22,7 @@ NEVER = 2**31
 """Epochs after which Lightning would step a schedule that counts epochs."""
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(LitmotifError, RuntimeError):
     """The loss was NaN or infinite; the weights are those before the step."""
 
 
@@ -83,7 +84,7 @@ class BaseModule(QuickLog):
         self.save_hyperparameters()
         require_plain(self.hparams, type(self).__name__)
         if lr_schedule == "plateau" and warmup:
-            raise ValueError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
+            raise ArgumentError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
 
     # ------------------------------------------------------------------ the network on its devices
     def configure_model(self) -> None:
@@ -94,7 +95,7 @@ class BaseModule(QuickLog):
         """
         sharded = self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy)
         if sharded and not self.entries:
-            raise TypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
+            raise ArgumentTypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
         if self._configured:
             return
         self._configured = True
@@ -148,7 +149,7 @@ class BaseModule(QuickLog):
         h, strategy = self.hparams, self.trainer.strategy
         sharded = h["shard_optimizer"] and self.trainer.world_size > 1
         if sharded and not (self.automatic_optimization and isinstance(strategy, DDPStrategy)):
-            raise ValueError(
+            raise ArgumentError(
                 "shard_optimizer belongs to trainer.strategy=ddp, and not to reinforcement learning: leave it out here."
             )
         fused = h["fused"] and not str(self.trainer.precision).endswith("-mixed")  # Lightning cannot clip these
@@ -156,7 +157,7 @@ class BaseModule(QuickLog):
         if h["optimizer"] == "adamw":
             return optim.adamw(trained, *settings, sharded)
         if sharded or not (isinstance(strategy, SingleDeviceStrategy) or type(strategy) is DDPStrategy):
-            raise ValueError(
+            raise ArgumentError(
                 "optimizer='muon' needs whole matrices in each process: use trainer.strategy=ddp and "
                 "shard_optimizer=false, or optimizer='adamw'."
             )
@@ -213,7 +214,7 @@ class BaseModule(QuickLog):
         if name in known:
             return float(known[name])
         if self._restored_metric is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"lr_schedule='plateau' follows {name!r}, which nobody logs. Set monitor: {sorted(known)}."
             )
         return self._restored_metric

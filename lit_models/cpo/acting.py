@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from litmotif.batches.rollouts import Act, Episodes
+from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from ..core.module import BaseModule
@@ -53,7 +54,7 @@ class Acting(BaseModule):
         super().__init__(**kwargs)
         self.cost_names, self.limits = list(cost_names or []), dict(cost_limits or {})
         if unknown := set(self.limits) - set(self.cost_names):
-            raise ValueError(
+            raise ArgumentError(
                 f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
             )
         self.policy: Policy = (

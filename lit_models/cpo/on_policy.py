@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from litmotif.batches.rollouts import Rollout
+from litmotif.errors import ArgumentError, LitmotifError
 
 from .acting import Acting
 from .advantage import gae
@@ -28,7 +29,7 @@ PROGRESS = ("return", "cost_share", "kl_share", "steps_per_second")
 """What the progress bar shows."""
 
 
-class InfeasibleLimitError(RuntimeError):
+class InfeasibleLimitError(LitmotifError, RuntimeError):
     """The policy was in recovery for long, and the cost no longer falls: no policy found keeps the limit."""
 
 
@@ -89,7 +90,7 @@ class OnPolicy(Acting):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Of the critics: the one that ``lr`` is about. Only the policy's steps count as steps of the trainer."""
         if self.hparams["lr_schedule"] == "plateau":
-            raise ValueError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
+            raise ArgumentError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
         return self.with_schedule(self.make_optimizer(self.critics))
 
     # ------------------------------------------------------------------ training
@@ -286,7 +287,7 @@ def _require_finite(rollout: Rollout) -> None:
         values: Tensor = getattr(rollout, name)
         if not values.isfinite().all():
             t, row = (~values.isfinite()).nonzero()[0, :2].tolist()
-            raise ValueError(
+            raise ArgumentError(
                 f"The environment gave a non-finite {name} at step {t} of this rollout in row {row}. "
                 "The weights are those before this update."
             )

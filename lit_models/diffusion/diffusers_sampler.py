@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError, MissingExtraError
+
 from .process import Diffusion
 from .samplers import Denoiser, Guide, Noise, Sampler, Streams, check_streams
 
@@ -40,14 +42,14 @@ class DiffusersSampler(Sampler):
         try:
             kind = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
-            raise ImportError(
+            raise MissingExtraError(
                 f"class_path={self.class_path!r}: {error}. Install it with `pip install diffusers`."
             ) from error
         except (AttributeError, ValueError) as error:
-            raise ValueError(f"class_path={self.class_path!r}: no such class; a full path is needed.") from error
+            raise ArgumentError(f"class_path={self.class_path!r}: no such class; a full path is needed.") from error
         accepted = inspect.signature(kind.__init__).parameters
         if "trained_betas" not in accepted:
-            raise ValueError(
+            raise ArgumentError(
                 f"class_path={self.class_path!r} takes no trained_betas, so it cannot follow the schedule of "
                 "the model; choose a scheduler that does, such as diffusers.DPMSolverMultistepScheduler."
             )
@@ -144,7 +146,7 @@ def _refuse_other_levels(class_path: str, scheduler: Any, diffusion: Diffusion) 
     table = ((1 - kept) / kept).sqrt()
     sigmas = scheduler.sigmas[: len(times)].cpu().double() if hasattr(scheduler, "sigmas") else table
     if (times != times.long()).any() or not torch.allclose(sigmas, table, rtol=1e-2):
-        raise ValueError(
+        raise ArgumentError(
             f"class_path={class_path!r} asks for noise between two levels of the model: set init_args.timestep_spacing "
             "to 'trailing' or 'leading', and no Karras, exponential, beta, Lu or flow sigmas."
         )
@@ -153,7 +155,7 @@ def _refuse_other_levels(class_path: str, scheduler: Any, diffusion: Diffusion) 
 def _refuse_token_levels(class_path: str, diffusion: Diffusion, path: Tensor) -> None:
     flat, top = path.reshape(len(path), -1), diffusion.num_train_timesteps
     if (flat != flat[:, :1]).any() or flat[0, 0] != top or flat[-1, 0] != 0:
-        raise ValueError(
+        raise ArgumentError(
             f"class_path={class_path!r}: a scheduler of diffusers has one noise level for all tokens, from {top} to 0. "
             "Known tokens, rolling plans and warm starts have levels of their own: take DDPM, DDIM or DPMSolver."
         )

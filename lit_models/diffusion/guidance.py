@@ -24,6 +24,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .process import Diffusion
 from .samplers import Denoiser, Guide, Streams
 
@@ -66,17 +68,17 @@ class GuidanceSettings:
 
     def __post_init__(self) -> None:
         if self.gradient not in GRADIENTS:
-            raise ValueError(f"gradient={self.gradient!r}: choose one of {', '.join(GRADIENTS)}.")
+            raise ArgumentError(f"gradient={self.gradient!r}: choose one of {', '.join(GRADIENTS)}.")
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule={self.schedule!r}: choose one of {', '.join(SCHEDULES)}.")
+            raise ArgumentError(f"schedule={self.schedule!r}: choose one of {', '.join(SCHEDULES)}.")
         if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise ValueError(f"strength={self.strength}: 0 (no guidance) or more.")
+            raise ArgumentError(f"strength={self.strength}: 0 (no guidance) or more.")
         if self.inner_steps < 1:
-            raise ValueError(f"inner_steps={self.inner_steps}: at least 1.")
+            raise ArgumentError(f"inner_steps={self.inner_steps}: at least 1.")
         if not 0 <= self.stop < self.start <= 1:
-            raise ValueError(f"start={self.start}, stop={self.stop}: shares of noise, 1 >= start > stop >= 0.")
+            raise ArgumentError(f"start={self.start}, stop={self.stop}: shares of noise, 1 >= start > stop >= 0.")
         if self.max_move is not None and self.max_move <= 0:
-            raise ValueError(f"max_move={self.max_move}: above 0, or null for no limit.")
+            raise ArgumentError(f"max_move={self.max_move}: above 0, or null for no limit.")
 
     def weights(self, num_train_timesteps: int) -> Tensor:
         """Factor of V at each level (K + 1,) float64: strength, schedule and window; 0 at level 0."""
@@ -161,7 +163,7 @@ class _Engine:
             move = self._limit(self._solve(tuple(value.clone() for value in x0), scales))
         self.graph = None
         if not all(part.isfinite().all() for part in move):
-            raise ValueError(self._blame(x0))
+            raise ArgumentError(self._blame(x0))
         return tuple(value + part for value, part in zip(x0, move, strict=True))
 
     def _solve(self, x0: Streams, scales: Streams) -> Streams:
@@ -194,7 +196,7 @@ class _Engine:
             leaves = tuple(value.detach().requires_grad_() for value in point)
             cost = self.cost(*self.physical(leaves))
             if cost.shape != (len(leaves[0]),) or not cost.requires_grad:
-                raise ValueError(
+                raise ArgumentError(
                     f"the cost {_name(self.cost)} gave {tuple(cost.shape)}{'' if cost.requires_grad else ' detached'}: "
                     f"one number a sample ({len(leaves[0])},) is needed, differentiable by states or actions."
                 )

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 LossWeighting = Literal["uniform", "snr", "min_snr"]
 TimestepSpacing = Literal["trailing", "linspace", "leading", "log_snr"]
@@ -34,7 +36,7 @@ def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
         ValueError: another value; names the key and the choices.
     """
     if value not in choices:
-        raise ValueError(f"{key}={value!r}: choose one of {', '.join(choices)}.")
+        raise ArgumentError(f"{key}={value!r}: choose one of {', '.join(choices)}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ class Diffusion:
             ValueError: a level that would fall.
         """
         if (to < levels).any():
-            raise ValueError("renoise raises levels of noise; lowering them takes a denoiser and a sampler.")
+            raise ArgumentError("renoise raises levels of noise; lowering them takes a denoiser and a sampler.")
         kept = (self.alpha_bar[to] / self.alpha_bar[levels]).unsqueeze(-1)
         kept = torch.where((to == self.num_train_timesteps).unsqueeze(-1) & (kept < 1), 0.0, kept)
         return kept.sqrt().to(x.dtype) * x + (1 - kept).sqrt().to(x.dtype) * noise
@@ -231,7 +233,7 @@ class Diffusion:
         """
         check_choice("loss_weighting", weighting, LOSS_WEIGHTINGS)
         if snr_gamma <= 0:
-            raise ValueError(f"snr_gamma={snr_gamma}: a positive number, 5 in the paper.")
+            raise ArgumentError(f"snr_gamma={snr_gamma}: a positive number, 5 in the paper.")
         noisy = levels > 0
         snr = torch.where(noisy, self.snr(levels), 1.0)
         if weighting == "uniform":
@@ -264,9 +266,9 @@ def level_path(start: Tensor, stop: Tensor, steps: int) -> Tensor:
         ValueError: no step, or a level that would rise.
     """
     if steps < 1:
-        raise ValueError(f"num_inference_steps={steps}: at least 1 step is needed.")
+        raise ArgumentError(f"num_inference_steps={steps}: at least 1 step is needed.")
     if (stop > start).any():
-        raise ValueError("a path of levels rises: sampling only lowers noise.")
+        raise ArgumentError("a path of levels rises: sampling only lowers noise.")
     share = torch.arange(steps + 1, dtype=torch.float64, device=start.device) / steps
     share = share.reshape(-1, *[1] * max(start.dim(), stop.dim()))
     return (start - (start - stop) * share).round().long()
@@ -290,7 +292,7 @@ def uniform_path(
     """
     top, steps = num_train_timesteps, num_inference_steps
     if not 1 <= steps <= top:
-        raise ValueError(f"num_inference_steps={steps}: 1 to num_train_timesteps={top}.")
+        raise ArgumentError(f"num_inference_steps={steps}: 1 to num_train_timesteps={top}.")
     if timestep_spacing == "trailing":
         return level_path(torch.tensor(top), torch.tensor(0), steps)
     if timestep_spacing == "linspace":
@@ -298,7 +300,7 @@ def uniform_path(
     elif timestep_spacing == "leading":
         levels = torch.arange(steps).flip(0) * (top // steps) + 1
     else:
-        raise ValueError(f"timestep_spacing={timestep_spacing!r}: 'trailing', 'linspace', 'leading' or 'log_snr'.")
+        raise ArgumentError(f"timestep_spacing={timestep_spacing!r}: 'trailing', 'linspace', 'leading' or 'log_snr'.")
     return torch.cat([levels, torch.zeros(1, dtype=torch.long)])
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .process import Diffusion, level_path
 from .samplers import Noise, Streams
 
@@ -44,7 +46,7 @@ class Rolling:
             top = diffusion.num_train_timesteps
             rest = torch.cat([rest[:-by], rest.new_full((by,), top)])  # what is pushed is pure noise
             if (stop > rest).any() or (stop[by:] > rest[:-by]).any() or stop.min() < 0 or rest.max() > top:
-                raise ValueError(
+                raise ArgumentError(
                     f"rest={rest.tolist()}, stop={stop.tolist()}: levels lie in 0..{top}, stop nowhere above rest, and "
                     f"what token j + {by} stops at nowhere above where token j rests, for that is where it goes."
                 )
@@ -104,13 +106,13 @@ def make_rolling(rest: Rest, diffusions: tuple[Diffusion, ...], known: Tensor, s
     top, length = diffusions[0].num_train_timesteps, known.shape[1]
     given = known.sum(dim=1).tolist()
     if not 1 <= shift_by < length - max(given):
-        raise ValueError(f"rolling by {shift_by} steps: at least 1, and fewer than the {length - max(given)} ahead.")
+        raise ArgumentError(f"rolling by {shift_by} steps: at least 1, and fewer than the {length - max(given)} ahead.")
     if rest == "ramp":
         levels = [ramp(top, length - count, count, shift_by) for count in given]
         share = shift_by / (length - max(given) - shift_by + 1)
     else:
         if len(rest) != len(diffusions) or not all(1 <= int(level) <= top for level in rest):
-            raise ValueError(
+            raise ArgumentError(
                 f"rolling={rest!r}: 'ramp', or {len(diffusions)} levels of 1 to {top}, of states and actions."
             )
         zero = torch.zeros(length, dtype=torch.long)

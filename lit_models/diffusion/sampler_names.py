@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from litmotif.errors import ArgumentError
+
 from .diffusers_sampler import DiffusersSampler
 from .samplers import DDIM, DDPM, DPMSolver, Sampler
 
@@ -26,8 +28,8 @@ def make_sampler(name: SamplerName, options: Mapping[str, Any] | None) -> Sample
         ValueError: an unknown name or option.
     """
     if name not in SAMPLERS:
-        raise ValueError(f"sampler={name!r}: choose one of {', '.join(SAMPLERS)}.")
+        raise ArgumentError(f"sampler={name!r}: choose one of {', '.join(SAMPLERS)}.")
     try:
         return SAMPLERS[name](**dict(options or {}))
     except TypeError as error:
-        raise ValueError(f"sampler_options of sampler={name!r}: {error}.") from error
+        raise ArgumentError(f"sampler_options of sampler={name!r}: {error}.") from error

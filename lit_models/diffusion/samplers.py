@@ -19,6 +19,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .process import Diffusion
 
 Streams = tuple[Tensor, ...]
@@ -137,7 +139,7 @@ def check_streams(diffusions: tuple[Diffusion, ...], x: Streams, paths: Streams)
         ValueError: otherwise.
     """
     if len({len(diffusions), len(x), len(paths)}) != 1 or len({len(path) for path in paths}) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"{len(diffusions)} processes, {len(x)} streams, paths of {[len(path) - 1 for path in paths]} steps: "
             "each stream needs one process and one path, and all paths the same number of steps."
         )
@@ -170,9 +172,9 @@ def _plan(rule: Callable[[Diffusion, Tensor], Factors], diffusion: Diffusion, x:
     steps = len(path) - 1
     path = path.reshape(steps + 1, *[1] * (x.dim() - path.dim()), *path.shape[1:])
     if (path[1:] > path[:-1]).any():
-        raise ValueError("a path of levels rises: sampling only lowers noise; Diffusion.renoise raises it.")
+        raise ArgumentError("a path of levels rises: sampling only lowers noise; Diffusion.renoise raises it.")
     if path[-1].min() < 0 or path[0].max() > diffusion.num_train_timesteps:
-        raise ValueError(
+        raise ArgumentError(
             f"a path of levels from {int(path[0].max())} to {int(path[-1].min())}: the levels of this process run from "
             f"num_train_timesteps={diffusion.num_train_timesteps} to 0."
         )
@@ -267,10 +269,12 @@ class DDPM(LinearSampler):
             variance = torch.where((to > 0).unsqueeze(-1), 1 - step, 0.0)
         elif self.variance_type == "analytic":
             if diffusion.x0_variance is None:
-                raise ValueError("variance_type='analytic' needs Diffusion.x0_variance; without it take 'fixed_small'.")
+                raise ArgumentError(
+                    "variance_type='analytic' needs Diffusion.x0_variance; without it take 'fixed_small'."
+                )
             variance = variance + of_x0**2 * diffusion.x0_variance[levels]
         elif self.variance_type != "fixed_small":
-            raise ValueError(
+            raise ArgumentError(
                 f"variance_type={self.variance_type!r}: choose 'fixed_small', 'fixed_large' or 'analytic'."
             )
         return Factors(of_x, of_x0, variance.sqrt())
@@ -293,7 +297,7 @@ class DDIM(LinearSampler):
             ValueError: eta outside [0, 1].
         """
         if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: 0 (no noise) to 1 (as much as DDPM).")
+            raise ArgumentError(f"eta={self.eta}: 0 (no noise) to 1 (as much as DDPM).")
         alpha_bar = diffusion.alpha_bar[path].unsqueeze(-1)
         here, there = alpha_bar[:-1], alpha_bar[1:]
         noisy = here < 1

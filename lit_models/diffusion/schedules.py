@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .process import PREDICTION_TYPES, TERMINAL_SIGNAL, Diffusion, PredictionType, check_choice
 
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
@@ -45,9 +47,11 @@ def make_betas(
     check_choice("beta_schedule", beta_schedule, BETA_SCHEDULES)
     steps = num_train_timesteps
     if steps < 1:
-        raise ValueError(f"num_train_timesteps={steps}: at least 1 level of noise is needed.")
+        raise ArgumentError(f"num_train_timesteps={steps}: at least 1 level of noise is needed.")
     if not 0 < beta_start <= beta_end < 1:
-        raise ValueError(f"beta_start={beta_start}, beta_end={beta_end}: both lie in (0, 1), the start below the end.")
+        raise ArgumentError(
+            f"beta_start={beta_start}, beta_end={beta_end}: both lie in (0, 1), the start below the end."
+        )
     if beta_schedule == "squaredcos_cap_v2":
         angle = (torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2
         kept = torch.cos(angle) ** 2
@@ -101,6 +105,6 @@ def scaled(diffusion: Diffusion, signal_scale: float) -> Diffusion:
         ValueError: a scale that is not positive.
     """
     if not signal_scale > 0:
-        raise ValueError(f"signal_scale={signal_scale}: above 0, and below 1 for more noise.")
+        raise ArgumentError(f"signal_scale={signal_scale}: above 0, and below 1 for more noise.")
     kept = diffusion.alpha_bar
     return replace(diffusion, alpha_bar=kept / (kept + (1 - kept) / signal_scale**2))

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from litmotif.errors import LitmotifError
+
 Of = Literal["logits", "outputs"]
 Chain = list[nn.Module]
 
@@ -26,7 +28,7 @@ _INPUT = ("weight", "weight_ih_l0")
 """Weights that meet the frame where a matrix is the first of its chain."""
 
 
-class EnsembleError(ValueError):
+class EnsembleError(LitmotifError, ValueError):
     """Members that have no mean, or none that one chain computes; the message says why."""
 
 

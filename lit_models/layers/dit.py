@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 
 class TimeEmbedding(nn.Module):
     """Sinusoids of a time in [0, 1], then a two-layer perceptron (Peebles & Xie, arXiv:2212.09748, section 3.2).
@@ -59,7 +61,7 @@ class DiTBlock(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0, dropout: float = 0.0) -> None:
         super().__init__()
         if hidden_size % num_heads:
-            raise ValueError(f"hidden_size={hidden_size} does not divide by num_heads={num_heads}.")
+            raise ArgumentError(f"hidden_size={hidden_size} does not divide by num_heads={num_heads}.")
         self.num_heads = num_heads
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.out = nn.Linear(hidden_size, hidden_size)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from .evaluation import Score
@@ -77,7 +78,7 @@ class EmotionRecognizer(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if output_size < DENSITY.stop:
-            raise ValueError(
+            raise ArgumentError(
                 f"output_size={output_size}: the targets of this model have {DENSITY.stop} columns or more."
             )
         self.auxiliary = nn.Linear(output_size, 6)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
 
 from .evaluation import Score
 from .losses import Regression as RegressionLoss
@@ -103,7 +104,7 @@ class GroovePredictor(SequenceModule):
         """
         names = list(self.hparams["features"])
         if TEMPO not in names:
-            raise ValueError(
+            raise ArgumentError(
                 f"GroovePredictor(features=...): none is called {TEMPO!r} (beats a minute / 120), which ms need."
             )
         return STEP_MS / inputs[..., names.index(TEMPO)].clamp(min=1e-3)

@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from litmotif.errors import ArgumentError
+
 from .classes import Classes, hits, roots
 from .equivariance import commute
 from .evaluation import Score
@@ -46,6 +48,6 @@ class HarmonyPredictor(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
+            raise ArgumentError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
         if equivariant:
             commute(self.network, self.normalizer, self.hparams["features"], self.hparams["outputs"])

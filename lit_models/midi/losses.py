@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
 
 Regression = Literal["mse", "huber"]
 Kind = Literal["distance", "concordance", "keys", "sign", "classes"]
@@ -107,7 +108,7 @@ def distance(prediction: Tensor, target: Tensor, kind: Regression, delta: float)
         return F.mse_loss(prediction, target, reduction="none")
     if kind == "huber":
         return 2 * F.huber_loss(prediction, target, reduction="none", delta=delta)
-    raise ValueError(f"regression={kind!r}: choose 'mse' or 'huber'.")
+    raise ArgumentError(f"regression={kind!r}: choose 'mse' or 'huber'.")
 
 
 def keys_nll(logits: Tensor, targets: Tensor, mask: Tensor, pos_weight: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from ..core.checkpoint import load
@@ -73,7 +74,7 @@ class MelodyTransformer(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if not 0 <= distil_weight <= 1 or temperature <= 0:
-            raise ValueError(f"distil_weight={distil_weight} in [0, 1], temperature={temperature} above 0.")
+            raise ArgumentError(f"distil_weight={distil_weight} in [0, 1], temperature={temperature} above 0.")
         self.register_buffer("threshold", torch.tensor(UNTUNED))
         self.threshold: Tensor
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
@@ -113,7 +114,9 @@ class MelodyTransformer(SequenceModule):
             return
         sizes = ("input_size", "output_size")
         if not isinstance(teacher, MelodyTransformer) or any(teacher.hparams[n] != self.hparams[n] for n in sizes):
-            raise ValueError(f"teacher={path} is a {type(teacher).__name__} of other inputs or keys than this student.")
+            raise ArgumentError(
+                f"teacher={path} is a {type(teacher).__name__} of other inputs or keys than this student."
+            )
         self._teacher = [teacher.requires_grad_(False)]
         rank_zero_info(f"Teacher: {Path(path)}")
 
@@ -196,12 +199,12 @@ class MelodyTransformer(SequenceModule):
         h = self.hparams
         rolls = (prompt if prompt.dim() == 3 else prompt[None]).to(self.device).bool()
         if rolls.shape[1] < 1 or rolls.shape[2] != h["output_size"] or num_frames < 0 or temperature < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"generate(prompt {tuple(prompt.shape)}, num_frames={num_frames}, temperature={temperature}): give one "
                 f"frame or more of {h['output_size']} keys, and numbers of at least 0."
             )
         if encode is None and h["input_size"] != h["output_size"]:
-            raise ValueError(
+            raise ArgumentError(
                 f"generate: the {h['input_size']} inputs of this model are not its {h['output_size']} keys: give "
                 "encode, which makes the features of a frame from the roll so far."
             )

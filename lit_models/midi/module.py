@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError, LitmotifError
 
 from ..core.module import BaseModule
 from . import baselines
@@ -83,7 +84,7 @@ class SequenceModule(BaseModule):
             ("features", features, input_size),
         ):
             if given and len(given) != size:
-                raise ValueError(f"{name} has {len(given)} entries for {size} columns.")
+                raise ArgumentError(f"{name} has {len(given)} entries for {size} columns.")
         self.normalizer = InputNormalizer(input_size, input_mean, input_std)
         self.network = self.make_network()
         self.activation = self.last(dim=-1) if self.last is nn.Softmax else self.last()
@@ -197,5 +198,5 @@ class SequenceModule(BaseModule):
         return self(batch.inputs)  # type: ignore[no-any-return]
 
 
-class UnexportableError(TypeError):
+class UnexportableError(LitmotifError, TypeError):
     """A network that no RTNeural file can hold; the message names it and says what to do."""

@@ -14,6 +14,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 from .residual import ResidualBlock
 from .stack import LayerStack
 
@@ -168,7 +170,7 @@ def pitch_stack(
         ValueError: fewer columns than keys, or no channel.
     """
     if input_size < output_size or channels < 1 or reach < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"backbone='pitch_tcn' takes the {output_size} keys of a frame first, and {input_size} columns reach it "
             f"(channels={channels}, at least 1; reach={reach}, at least 0). Choose a task whose inputs are keys, such "
             "as polyphony, or another backbone."

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .skeleton import MotionLayout
 
 STRAIGHT = 1e-3
@@ -43,7 +45,9 @@ def legs_of(layout: MotionLayout) -> list[Leg]:
         knee = parents[ankle]
         hip = parents[knee] if knee > 0 else -1
         if hip < 1:
-            raise ValueError(f"foot_lock: {layout.names[end]!r} is at the end of no thigh and shank. Set it to false.")
+            raise ArgumentError(
+                f"foot_lock: {layout.names[end]!r} is at the end of no thigh and shank. Set it to false."
+            )
         found.append(Leg(hip, knee, ankle, end, contact))
     return found
 
@@ -66,7 +70,7 @@ def lock_feet(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int = 4
         ValueError: features without contacts or rotations, or a foot without a leg.
     """
     if not layout.contacts:
-        raise ValueError(f"foot_lock: features of kind {layout.kind!r} without contacts. Set data.contacts=true.")
+        raise ArgumentError(f"foot_lock: features of kind {layout.kind!r} without contacts. Set data.contacts=true.")
     if layout.kind == "rot6d_velocity" and motion.shape[1] > 1:
         motion = layout.with_faster_root(motion, -sliding(layout, motion, valid, width))
     return _bent_legs(layout, motion, valid, fade)

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ..diffusion.process import Diffusion, uniform_path
 from ..diffusion.samplers import DDIM, Denoiser, Noise, Sampler, Streams, classifier_free
 from .network import Standardised
@@ -86,7 +88,7 @@ def given_frames(frames: Tensor, at: Sequence[int], num_frames: int) -> Given:
         ValueError: not as many places as frames, or a place outside the motion.
     """
     if len(at) != frames.shape[1] or any(not 0 <= place < num_frames for place in at):
-        raise ValueError(
+        raise ArgumentError(
             f"{frames.shape[1]} given frames at {list(at)}: each needs one place of 0 to num_frames - 1 = "
             f"{num_frames - 1}."
         )
@@ -172,11 +174,11 @@ class Generation:
 
     def __post_init__(self) -> None:
         if self.inpainting not in INPAINTINGS:
-            raise ValueError(f"inpainting={self.inpainting!r}: choose one of {', '.join(INPAINTINGS)}.")
+            raise ArgumentError(f"inpainting={self.inpainting!r}: choose one of {', '.join(INPAINTINGS)}.")
         if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
-            raise ValueError(f"guidance_scale={self.guidance_scale}: 0 (no condition), 1 (the condition) or more.")
+            raise ArgumentError(f"guidance_scale={self.guidance_scale}: 0 (no condition), 1 (the condition) or more.")
         if self.resamples < 1 or (self.resamples > 1 and self.inpainting != "repaint"):
-            raise ValueError(f"resamples={self.resamples}: at least 1, and above 1 only with inpainting='repaint'.")
+            raise ArgumentError(f"resamples={self.resamples}: at least 1, and above 1 only with inpainting='repaint'.")
 
     def changed(self, **settings: Any) -> "Generation":
         """The same with those settings that are not None."""
@@ -265,21 +267,21 @@ class Generation:
     ) -> None:
         rows, frames = len(lengths), max(lengths)
         if min(lengths) < 1:
-            raise ValueError(f"num_frames={min(lengths)}: at least 1.")
+            raise ArgumentError(f"num_frames={min(lengths)}: at least 1.")
         if overlap is None and frames > self.max_frames:
-            raise ValueError(
+            raise ArgumentError(
                 f"num_frames={frames}: this model makes at most max_frames={self.max_frames} at once. Set overlap, the "
                 "frames that consecutive windows share, for longer motion."
             )
         if overlap is not None and not 1 <= overlap < self.max_frames:
-            raise ValueError(f"overlap={overlap}: 1 to max_frames - 1 = {self.max_frames - 1} frames.")
+            raise ArgumentError(f"overlap={overlap}: 1 to max_frames - 1 = {self.max_frames - 1} frames.")
         if given.values.shape != (rows, frames, self.features) or given.known.shape != given.values.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"given entries of shapes {tuple(given.values.shape)} and {tuple(given.known.shape)}: values and known "
                 f"are (B, T, F) = {(rows, frames, self.features)} here."
             )
         if condition.audio is not None and condition.audio.shape[1] < frames:
-            raise ValueError(
+            raise ArgumentError(
                 f"audio of {condition.audio.shape[1]} frames for num_frames={frames}: give longer audio or ask for "
                 "less motion."
             )
@@ -288,7 +290,7 @@ class Generation:
         }
         for name, count in counts.items():
             if count != rows:
-                raise ValueError(f"{count} rows of {name} for {rows} motions: one a motion is needed.")
+                raise ArgumentError(f"{count} rows of {name} for {rows} motions: one a motion is needed.")
 
     def _window(
         self,

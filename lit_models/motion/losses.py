@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 from .skeleton import MotionLayout
 
 NoiseWeighting = Literal["alpha_bar", "uniform"]
@@ -212,24 +214,24 @@ def _mean(error: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
 
 def _check(weights: Mapping[str, float], layout: MotionLayout, noise_weighting: str) -> None:
     if noise_weighting not in ("alpha_bar", "uniform"):
-        raise ValueError(f"noise_weighting={noise_weighting!r}: choose 'alpha_bar' or 'uniform'.")
+        raise ArgumentError(f"noise_weighting={noise_weighting!r}: choose 'alpha_bar' or 'uniform'.")
     for name, weight in weights.items():
         if name not in TERMS:
-            raise ValueError(f"loss {name!r}: choose of {', '.join(TERMS)}.")
+            raise ArgumentError(f"loss {name!r}: choose of {', '.join(TERMS)}.")
         if weight < 0:
-            raise ValueError(f"weight of {name} is {weight}: at least 0, and 0 leaves the loss out.")
+            raise ArgumentError(f"weight of {name} is {weight}: at least 0, and 0 leaves the loss out.")
     asked = {name for name, weight in weights.items() if weight}
     if "forward_kinematics" in asked and not layout.has_rotations:
-        raise ValueError(
+        raise ArgumentError(
             f"weight of forward_kinematics: features of kind {layout.kind!r} hold no rotations. Set it to 0, and "
             "bone_length or bone_direction above 0."
         )
     if "bone_length" in asked and layout.has_rotations:
-        raise ValueError(
+        raise ArgumentError(
             f"weight of bone_length: features of kind {layout.kind!r} cannot change the lengths of bones. Set it to 0, "
             "and forward_kinematics or bone_direction above 0."
         )
     if "root" in asked and layout.root_columns == slice(0, 0):
-        raise ValueError("weight of root: features.root=false, no column tells where the root goes. Set it to 0.")
+        raise ArgumentError("weight of root: features.root=false, no column tells where the root goes. Set it to 0.")
     if "foot_contact" in asked and not layout.feet:
-        raise ValueError("weight of foot_contact: skeleton.feet names no joints. Name them, or set it to 0.")
+        raise ArgumentError("weight of foot_contact: skeleton.feet names no joints. Name them, or set it to 0.")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from litmotif.errors import ArgumentError
+
 from .losses import runs
 from .skeleton import MotionLayout
 
@@ -65,7 +67,7 @@ class MotionMetrics(Metric):
         """
         if valid.shape != motion.shape[:2] or (truth is not None and truth.shape != motion.shape):
             beside = "" if truth is None else f", truth {tuple(truth.shape)}"
-            raise ValueError(
+            raise ArgumentError(
                 f"motion {tuple(motion.shape)}, valid {tuple(valid.shape)}{beside}: (B, T, F), (B, T) and (B, T, F)."
             )
         motion = torch.where(valid[..., None], motion.double(), 0.0)

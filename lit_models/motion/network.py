@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 from ..layers.dit import DiTBlock, Modulations, TimeEmbedding, modulate
 
 
@@ -50,7 +52,9 @@ class Standardised(nn.Module):
         for name, value in (("mean", mean), ("std", std)):
             found = torch.as_tensor(value, dtype=torch.float32)
             if found.shape != self.mean.shape or (name == "std" and not bool((found > 0).all())):
-                raise ValueError(f"{name} of shape {tuple(found.shape)}: ({len(self.mean)},), and a std is positive.")
+                raise ArgumentError(
+                    f"{name} of shape {tuple(found.shape)}: ({len(self.mean)},), and a std is positive."
+                )
             getattr(self, name).copy_(found)
 
     @property
@@ -91,7 +95,9 @@ class AudioEncoder(nn.Module):
     def __init__(self, audio_size: int, hidden_size: int, num_layers: int = 3, kernel_size: int = 5) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
-            raise ValueError(f"audio_kernel={kernel_size}: an odd number of frames, so that the result stays aligned.")
+            raise ArgumentError(
+                f"audio_kernel={kernel_size}: an odd number of frames, so that the result stays aligned."
+            )
         self.reach = kernel_size // 2 * (2**num_layers - 1)
         """Frames that a token hears before and after its own; the receptive field is 2 ``reach`` + 1."""
         self.enter = nn.Linear(audio_size, hidden_size)
@@ -171,9 +177,9 @@ class MotionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if text_token and not text_size:
-            raise ValueError("text_token=true needs a text: give the model a text encoder.")
+            raise ArgumentError("text_token=true needs a text: give the model a text encoder.")
         if frames_per_token < 1 or (frames_per_token > 1 and frames_per_token % 2):
-            raise ValueError(f"frames_per_token={frames_per_token}: 1, or an even number.")
+            raise ArgumentError(f"frames_per_token={frames_per_token}: 1, or an even number.")
         self.num_train_timesteps, self.max_frames, self.text_token = num_train_timesteps, max_frames, text_token
         self.frames_per_token = per = frames_per_token
         self.text_size, self.audio_size = text_size, audio_size
@@ -271,15 +277,17 @@ class MotionTransformer(nn.Module):
 
     def _check(self, length: int, condition: Tensor | None, audio: Tensor | None) -> None:
         if length > self.max_frames:
-            raise ValueError(
+            raise ArgumentError(
                 f"{length} frames: this model sees at most max_frames={self.max_frames}; train one with more, or "
                 "generate by overlapping windows."
             )
         for name, given, size in (("text", condition, self.text_size), ("audio", audio, self.audio_size)):
             if given is not None and given.shape[-1] != size:
-                raise ValueError(f"{name} of {given.shape[-1]} columns: this model was built with {name}_size={size}.")
+                raise ArgumentError(
+                    f"{name} of {given.shape[-1]} columns: this model was built with {name}_size={size}."
+                )
         if audio is not None and audio.shape[1] != length:
-            raise ValueError(f"audio of {audio.shape[1]} frames for a motion of {length}: they need to be as many.")
+            raise ArgumentError(f"audio of {audio.shape[1]} frames for a motion of {length}: they need to be as many.")
 
     def _text(self, x: Tensor, condition: Tensor | None, dropped: Tensor) -> Tensor:
         """What adaLN is told of the text (B, D); all parameters take part in every call, as DDP needs it."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from litmotif.batches.motion import MotionBatch
+from litmotif.errors import ArgumentError
 
 from ..diffusion.process import Diffusion, LossWeighting
 from .generation import Condition, Network
@@ -63,7 +64,7 @@ class MotionObjective:
     def __post_init__(self) -> None:
         for name in ("condition_dropout", "clean_share"):
             if not 0 <= (share := getattr(self, name)) <= 1:
-                raise ValueError(f"{name}={share}: a share of the motions, 0 to 1.")
+                raise ArgumentError(f"{name}={share}: a share of the motions, 0 to 1.")
 
     def draw(self, rows: int, source: torch.Generator) -> Draw:
         """For ``rows`` motions of ``max_frames``, on the device of ``source``.

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError, MissingExtraError
+
 KINDS = ("positions", "axis_angle", "rot6d", "rot6d_velocity", "humanml3d")
 ROTATIONS = {"axis_angle": 3, "rot6d": 6, "rot6d_velocity": 6}
 """Kinds that hold rotations, and their columns a joint."""
@@ -118,7 +120,9 @@ class MotionLayout(nn.Module):
         """
         unknown = [name for name in names if name not in self.names]
         if unknown:
-            raise ValueError(f"joints {', '.join(unknown)} are not in the skeleton, which has {', '.join(self.names)}.")
+            raise ArgumentError(
+                f"joints {', '.join(unknown)} are not in the skeleton, which has {', '.join(self.names)}."
+            )
         return [self.names.index(name) for name in names]
 
     def forward(self, motion: Tensor) -> Pose:
@@ -212,7 +216,9 @@ class MotionLayout(nn.Module):
         try:
             import roma
         except ImportError as missing:
-            raise ImportError(f"features of kind {self.kind!r} need roma: pip install 'litmotif[motion]'.") from missing
+            raise MissingExtraError(
+                f"features of kind {self.kind!r} need roma: pip install 'litmotif[motion]'."
+            ) from missing
         if self.kind == "axis_angle":
             matrices: Tensor = roma.unitquat_to_rotmat(roma.rotvec_to_unitquat(columns))  # faster, and smooth at 0
         else:
@@ -252,7 +258,9 @@ class MotionLayout(nn.Module):
 
     def _require(self, motion: Tensor) -> None:
         if motion.shape[-1] != self.size:
-            raise ValueError(f"motion has {motion.shape[-1]} columns; features of kind {self.kind!r} have {self.size}.")
+            raise ArgumentError(
+                f"motion has {motion.shape[-1]} columns; features of kind {self.kind!r} have {self.size}."
+            )
 
     def _index(self, name: str, joints: list[int]) -> None:
         self.register_buffer(name, torch.tensor(joints, dtype=torch.long), persistent=False)
@@ -261,29 +269,29 @@ class MotionLayout(nn.Module):
         joints = len(self.names)
         for key in ("parents", "offsets"):
             if len(skeleton[key]) != joints:
-                raise ValueError(f"skeleton.{key} has {len(skeleton[key])} entries for {joints} names.")
+                raise ArgumentError(f"skeleton.{key} has {len(skeleton[key])} entries for {joints} names.")
         for joint, parent in enumerate(self.parents):
             if not (parent == -1 if joint == 0 else 0 <= parent < joint):
-                raise ValueError(
+                raise ArgumentError(
                     f"skeleton.parents[{joint}]={parent} ({self.names[joint]!r}): the root comes first with -1, every "
                     "other joint after its parent."
                 )
         if skeleton["up"] not in ("y", "z"):
-            raise ValueError(f"skeleton.up={skeleton['up']!r}: choose 'y' or 'z'.")
+            raise ArgumentError(f"skeleton.up={skeleton['up']!r}: choose 'y' or 'z'.")
         if self.kind not in KINDS:
-            raise ValueError(f"features.kind={self.kind!r}: choose one of {', '.join(KINDS)}.")
+            raise ArgumentError(f"features.kind={self.kind!r}: choose one of {', '.join(KINDS)}.")
         size = 12 * joints - 1 if self.kind == "humanml3d" else joints * ROTATIONS.get(self.kind, 3)
         if self.kind == "rot6d_velocity":
             size += 4
             if skeleton["up"] != "y":
-                raise ValueError("features.kind='rot6d_velocity' turns about y: skeleton.up has to be 'y'.")
+                raise ArgumentError("features.kind='rot6d_velocity' turns about y: skeleton.up has to be 'y'.")
         elif self.root and self.has_rotations:
             size += 3
         if self.contacts not in (0, len(skeleton.get("feet", ())) if self.has_rotations else 0):
-            raise ValueError(f"features.contacts={self.contacts}: one for each of skeleton.feet, behind rotations.")
+            raise ArgumentError(f"features.contacts={self.contacts}: one for each of skeleton.feet, behind rotations.")
         size += self.contacts
         if features["joints"] != joints or self.size != size:
-            raise ValueError(
+            raise ArgumentError(
                 f"features.joints={features['joints']}, features.size={self.size}: kind {self.kind!r} with root "
                 f"{self.root} on a skeleton of {joints} joints has {size} columns."
             )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from litmotif.cache import cache_folder
+from litmotif.errors import ArgumentError, MissingExtraError
 
 from .network import sinusoids
 from .text_cache import TextCache
@@ -66,7 +67,7 @@ class HashedTextEncoder(nn.Module):
     def __init__(self, size: int = 128, buckets: int = 4096, num_layers: int = 1, num_heads: int = 4) -> None:
         super().__init__()
         if size % num_heads:
-            raise ValueError(f"size={size} does not divide by num_heads={num_heads}.")
+            raise ArgumentError(f"size={size} does not divide by num_heads={num_heads}.")
         self.size, self.buckets = size, buckets
         self.parts = nn.EmbeddingBag(buckets + 1, size, mode="mean")  # the last one stands before the first word
         nn.init.normal_(self.parts.weight, std=0.5)
@@ -146,7 +147,7 @@ class FrozenTextEncoder:
         try:
             transformers = importlib.import_module("transformers")
         except ModuleNotFoundError as error:
-            raise ImportError(
+            raise MissingExtraError(
                 f"The text model in {self.folder} needs transformers ({error}): `pip install 'litmotif[text]'`."
             ) from error
         local: dict[str, Any] = {"local_files_only": True}
@@ -182,7 +183,7 @@ class FrozenTextEncoder:
         elif settings.get("pooling_mode_cls_token"):
             pooled = hidden[:, 0]
         else:
-            raise ValueError(f"{path}: only the mean of the tokens and the first token are known as pooling modes.")
+            raise ArgumentError(f"{path}: only the mean of the tokens and the first token are known as pooling modes.")
         if modules.exists() and any(part["type"].endswith("Normalize") for part in json.loads(modules.read_text())):
             pooled = nn.functional.normalize(pooled, dim=1)
         return pooled

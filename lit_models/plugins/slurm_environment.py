@@ -8,10 +8,12 @@ import threading
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
+from litmotif.errors import LitmotifError
+
 MINUTES = "LITMOTIF_RENDEZVOUS_MINUTES"
 
 
-class ClusterError(RuntimeError):
+class ClusterError(LitmotifError, RuntimeError):
     """The processes of a job cannot meet; the message says why and what to do."""
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from litmotif.batches.trajectories import History, Policy, Task
+from litmotif.errors import ArgumentError
 from litmotif.intervals import rate
 
 from ..diffusion.rolling import Rolling
@@ -41,7 +42,7 @@ def task_costs(task: Task, layout: StateLayout, history: int, options: Mapping[s
     if task.obstacles is not None:
         costs["obstacles"] = {"discs": task.obstacles}
     if strange := set(options) - {*costs, "ahead"}:
-        raise ValueError(
+        raise ArgumentError(
             f"task_options.{task.kind} has {', '.join(sorted(strange))}; there are {', '.join(costs)} and ahead."
         )
     plain = [{"cost": name, **fields, **options.get(name, {})} for name, fields in costs.items()]

@@ -4,6 +4,8 @@ import roma
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .layout import ROOT_SLICES, StateLayout
 
 
@@ -96,7 +98,7 @@ def reframed(states: Tensor, layout: StateLayout, place: Tensor, angle: Tensor) 
     roots = [name for name, _ in ROOT_SLICES[layout.root]]
     strange = [columns.name for columns in layout.state if columns.frame == "character" and columns.name not in roots]
     if strange:
-        raise ValueError(
+        raise ArgumentError(
             f"{', '.join(strange)}: in the character frame, yet not of the root: nobody knows how it moves."
         )
     if layout.root is None:

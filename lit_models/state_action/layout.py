@@ -1,10 +1,12 @@
 """What the columns of a state and of an action mean: names, units, frames, joints, bodies."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal, get_args
+
+from litmotif.errors import ArgumentError
+from litmotif.names import nearest
 
 Frame = Literal["character", "local", "none"]
 Root = Literal["spatial", "planar"]
@@ -17,12 +19,11 @@ ROOT_SLICES: dict[str | None, tuple[tuple[str, int], ...]] = {
 """Names and sizes of the columns that a state with a root begins with."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def alternatives(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the likeliest known ones, else all of them."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {' or '.join(repr(found) for found in near)}?"
+    if near := nearest(name, names):
+        return f"did you mean {' or '.join(map(repr, near))}?"
     return f"there are: {', '.join(names)}." if names else "there are none."
 
 
@@ -74,7 +75,7 @@ class StateLayout:
 
     def __post_init__(self) -> None:
         for problem in self._problems():
-            raise ValueError(f"layout: {problem}")
+            raise ArgumentError(f"layout: {problem}")
 
     @classmethod
     def from_plain(cls, layout: Mapping[str, Any]) -> "StateLayout":
@@ -95,7 +96,7 @@ class StateLayout:
         limits = plain.get("joint_limits", ())
         for number, pair in enumerate(limits):
             if len(pair) != 2:
-                raise ValueError(f"layout.joint_limits[{number}]={list(pair)}: give [lower, upper] in rad.")
+                raise ArgumentError(f"layout.joint_limits[{number}]={list(pair)}: give [lower, upper] in rad.")
         plain["joint_limits"] = tuple((float(lower), float(upper)) for lower, upper in limits)
         for names in ("joints", "bodies"):
             plain[names] = tuple(plain.get(names, ()))
@@ -155,8 +156,8 @@ class StateLayout:
             if columns.name == name:
                 return slice(*self._part(columns, start, part)) if part else slice(start, start + columns.size)
             start += columns.size
-        raise ValueError(
-            f"the state has no columns {name!r}; {nearest(name, [columns.name for columns in self.state])}"
+        raise ArgumentError(
+            f"the state has no columns {name!r}; {alternatives(name, [columns.name for columns in self.state])}"
         )
 
     def body(self, name: str) -> int:
@@ -166,7 +167,7 @@ class StateLayout:
             ValueError: there is none of this name; names the likeliest.
         """
         if name not in self.bodies:
-            raise ValueError(f"the layout has no body {name!r}; {nearest(name, self.bodies)}")
+            raise ArgumentError(f"the layout has no body {name!r}; {alternatives(name, self.bodies)}")
         return self.bodies.index(name)
 
     def _owners(self, columns: Columns) -> Sequence[str]:
@@ -177,7 +178,7 @@ class StateLayout:
     def _part(self, columns: Columns, start: int, part: str) -> tuple[int, int]:
         owners = self._owners(columns) or self._parts(columns)
         if part not in owners:
-            raise ValueError(f"{columns.name!r} has no part {part!r}; {nearest(part, owners)}")
+            raise ArgumentError(f"{columns.name!r} has no part {part!r}; {alternatives(part, owners)}")
         each = columns.size // len(owners)
         first = start + each * owners.index(part)
         return first, first + each
@@ -200,7 +201,7 @@ class StateLayout:
                 if not isinstance(columns.size, int) or columns.size < 1:
                     yield f"{stream} {columns.name!r} has size={columns.size!r}; at least 1 column."
                 if columns.frame not in get_args(Frame):
-                    hint = nearest(columns.frame, get_args(Frame))
+                    hint = alternatives(columns.frame, get_args(Frame))
                     yield f"{stream} {columns.name!r} has frame={columns.frame!r}; {hint}"
         if not (math.isfinite(self.fps) and self.fps > 0):
             yield f"fps={self.fps}: a positive number of steps a second."
@@ -258,8 +259,8 @@ def checked(kind: type, plain: Mapping[str, Any], where: str, without: Sequence[
     known = {field.name: field for field in fields(kind) if field.name not in without}
     for key in plain:
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}; {nearest(str(key), known)}")
+            raise ArgumentError(f"{where}: unknown key {key!r}; {alternatives(str(key), known)}")
     missing = [name for name, field in known.items() if field.default is MISSING and name not in plain]
     if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}.")
+        raise ArgumentError(f"{where} lacks {', '.join(missing)}.")
     return dict(plain)

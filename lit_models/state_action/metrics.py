@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from litmotif.errors import ArgumentError
+
 from .frames import positions
 from .layout import StateLayout
 
@@ -149,7 +151,7 @@ class TrajectoryMetrics(Metric):
 
     def _check(self, plan: Tensor, truth: Tensor, size: int) -> None:
         if plan.dim() not in (3, 4) or plan.shape[-3:] != truth.shape or truth.shape[-1] != size:
-            raise ValueError(
+            raise ArgumentError(
                 f"plans of shape {tuple(plan.shape)} beside a truth of shape {tuple(truth.shape)}: both end in "
                 f"(B, W, {size}), and plans may have G samples in front."
             )

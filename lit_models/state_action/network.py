@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 from ..layers.dit import TimeEmbedding
 
 Attention = Literal["causal", "full"]
@@ -26,7 +28,7 @@ def attention_mask(length: int, attention: Attention) -> Tensor:
     if attention == "full":
         return torch.zeros(2 * length, 2 * length, dtype=torch.bool)
     if attention != "causal":
-        raise ValueError(f"attention={attention!r}: choose 'causal' or 'full'.")
+        raise ArgumentError(f"attention={attention!r}: choose 'causal' or 'full'.")
     later = torch.ones(length, length, dtype=torch.bool).triu(1)  # (T, T)
     no_states = torch.zeros(length, length, dtype=torch.bool)
     states = torch.cat([no_states, ~no_states], dim=1)  # (T, 2T)
@@ -90,7 +92,7 @@ class StateActionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if hidden_size % num_heads:
-            raise ValueError(f"hidden_size={hidden_size} does not divide by num_heads={num_heads}.")
+            raise ArgumentError(f"hidden_size={hidden_size} does not divide by num_heads={num_heads}.")
         self.length = length
         self.levels = LevelEmbedding(num_train_timesteps, hidden_size)
         self.state_in, self.state_level = nn.Linear(state_size, hidden_size), nn.Linear(hidden_size, hidden_size)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 from .layout import StateLayout
 
 STATISTICS = ("state_mean", "state_std", "action_mean", "action_std")
@@ -47,15 +49,17 @@ class Normalizer(nn.Module):
             size = layout.state_size if name.startswith("state") else layout.action_size
             self.register_buffer(name, torch.full((size,), torch.nan))
         if not emphasis and mixtures:
-            raise ValueError(f"mixtures={mixtures} without emphasis: set emphasis above 1, 6 say, or mixtures to null.")
+            raise ArgumentError(
+                f"mixtures={mixtures} without emphasis: set emphasis above 1, 6 say, or mixtures to null."
+            )
         if emphasis and emphasis <= 1:
-            raise ValueError(f"emphasis={emphasis}: above 1, or null for no emphasis.")
+            raise ArgumentError(f"emphasis={emphasis}: above 1, or null for no emphasis.")
         if emphasis and not layout.global_columns:
-            raise ValueError(
+            raise ArgumentError(
                 f"emphasis={emphasis}: no columns of the state are in the character frame; set it to null."
             )
         if mixtures is not None and mixtures < 0:
-            raise ValueError(f"mixtures={mixtures}: at least 0.")
+            raise ArgumentError(f"mixtures={mixtures}: at least 0.")
         rows = (layout.state_size if mixtures is None else mixtures) if emphasis else 0
         self.emphasis = emphasis
         generator = torch.Generator().manual_seed(seed)
@@ -217,14 +221,14 @@ def _forget(module: nn.Module, _: object) -> None:
 def _check(stream: str, mean: Tensor, std: Tensor, names: Sequence[str]) -> None:
     for name, value in (("mean", mean), ("std", std)):
         if value.shape != (len(names),):
-            raise ValueError(f"{stream}_{name} has shape {tuple(value.shape)}; the layout has {len(names)} columns.")
+            raise ArgumentError(f"{stream}_{name} has shape {tuple(value.shape)}; the layout has {len(names)} columns.")
         bad = [names[index] for index in (~value.isfinite()).nonzero().flatten().tolist()]
         if bad:
-            raise ValueError(f"{stream}_{name} is not finite in {_some(bad)}: the data has gaps, or too few rows.")
+            raise ArgumentError(f"{stream}_{name} is not finite in {_some(bad)}: the data has gaps, or too few rows.")
     resolution = torch.finfo(torch.float32).eps * mean.abs()  # below this float32 sees a constant
     still = [names[index] for index in (std <= resolution).nonzero().flatten().tolist()]
     if still:
-        raise ValueError(
+        raise ArgumentError(
             f"{stream}_std is zero in {_some(still)}: the column does not vary over the training data. Leave it out of "
             "the layout, or give it a std of 1 if it may vary later."
         )

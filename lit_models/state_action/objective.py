@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ..diffusion.process import Diffusion, LossWeighting, PredictionType
 from ..diffusion.samplers import Denoiser, Streams
 from ..diffusion.schedules import BetaSchedule, make_diffusion
@@ -53,11 +55,11 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.level_sampling not in SHARED:
-            raise ValueError(f"level_sampling={self.level_sampling!r}: choose one of {', '.join(SHARED)}.")
+            raise ArgumentError(f"level_sampling={self.level_sampling!r}: choose one of {', '.join(SHARED)}.")
         if not 0 <= self.clean_history <= 1:
-            raise ValueError(f"clean_history={self.clean_history}: a share of the windows, 0 to 1.")
+            raise ArgumentError(f"clean_history={self.clean_history}: a share of the windows, 0 to 1.")
         if not self.learned.any():
-            raise ValueError("action_horizon: at least 1 action is learned.")
+            raise ArgumentError("action_horizon: at least 1 action is learned.")
 
     def draw_levels(self, rows: int, source: torch.Generator) -> Streams:
         """Levels for training: states and actions (R, W) int64, on the device of ``source``."""

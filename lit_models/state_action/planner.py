@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ..diffusion.guidance import Guidance
 from ..diffusion.process import Diffusion, TimestepSpacing, make_path
 from ..diffusion.rolling import Rest, Rolling, make_rolling
@@ -85,7 +87,9 @@ class Planner:
         """
         past = int(self.known[1].sum())
         if shift_by > past:
-            raise ValueError(f"rolling by {shift_by} steps a tick needs as many steps of the past; there are {past}.")
+            raise ArgumentError(
+                f"rolling by {shift_by} steps a tick needs as many steps of the past; there are {past}."
+            )
         steps = self.steps or self.diffusions[0].num_train_timesteps
         return make_rolling(rest, self.diffusions, self.known, steps, shift_by)
 
@@ -162,7 +166,7 @@ class Planner:
         """What is known, as the denoiser sees it."""
         steps, acted = self.known.sum(dim=1).tolist()
         if states.shape[1] < steps or actions.shape[1] < acted:
-            raise ValueError(
+            raise ArgumentError(
                 f"a past of {states.shape[1]} states and {actions.shape[1]} actions; this model reads {steps} states, "
                 f"the last one current, and {acted} actions."
             )

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from litmotif.errors import DataError
+from litmotif.errors import DataError, MissingExtraError
 
 from ..song import Song
 
@@ -98,7 +98,7 @@ def required(*libraries: str, extra: str = "music") -> None:
     """
     for library in libraries:
         if find_spec(library) is None:
-            raise ModuleNotFoundError(f"{library} is not installed. Remedy: pip install 'litmotif[{extra}]'")
+            raise MissingExtraError(f"{library} is not installed. Remedy: pip install 'litmotif[{extra}]'")
 
 
 def files_in(root: Path, *endings: str) -> list[Path]:

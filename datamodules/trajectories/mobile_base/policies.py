@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from litmotif.batches.trajectories import History, Policy, Task
+from litmotif.errors import ArgumentError
 
 from ... import noise
 from ...envs.mobile_base import LIMITS, Motion, advance
@@ -30,7 +31,7 @@ def expert(history: History, task: Task) -> Tensor:
         elif task.waypoint is not None:
             velocity = towards(motion, task.waypoint, obstacles)
         else:
-            raise ValueError(f"task of kind {task.kind!r} with neither velocity nor waypoint: give it one.")
+            raise ArgumentError(f"task of kind {task.kind!r} with neither velocity nor waypoint: give it one.")
         action = smooth(action, to_speeds(motion, velocity, facing(motion, velocity)))
         plan.append(action)
         motion, _ = advance(motion, action)

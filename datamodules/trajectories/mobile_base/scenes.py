@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from litmotif.batches.trajectories import TaskName
+from litmotif.errors import ArgumentError
 
 from ... import noise
 from ...envs.mobile_base import RADIUS
@@ -68,7 +69,7 @@ def draw_scene(task: TaskName, key: Tensor) -> Scene:
         ValueError: an unknown task.
     """
     if task not in TASKS:
-        raise ValueError(f"task={task!r}: choose one of {', '.join(TASKS)}.")
+        raise ArgumentError(f"task={task!r}: choose one of {', '.join(TASKS)}.")
     u = draw(key, _STREAM_TASK, 2 + 2 * COMMANDS)
     turn = 2 * math.pi * u
     if task == "forest":

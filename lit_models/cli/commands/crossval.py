@@ -8,6 +8,7 @@ import torch
 from jsonargparse import Namespace
 
 from callbacks.results import BOUNDS, Results, ResultsTable
+from litmotif.files import atomic
 from litmotif.intervals import mean
 
 from .. import configs
@@ -90,9 +91,8 @@ def _predict(queue: RunQueue, home: Path) -> int:
         return exit_status(failed)
     path = home / "predictions.pt"
     rows = [row for fold, file in enumerate(best.values()) for row in held_out(TrainedRun(file), fold)]
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(rows, partial)
-    partial.replace(path)
+    with atomic(path) as file:
+        torch.save(rows, file)
     print(f"out-of-fold predictions of {len(rows)} rows: {path}")
     return 0
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from litmotif.batches.motion import MotionBatch
+from litmotif.errors import ArgumentError
 
 from ...core.checkpoint import load, plain
 from ...core.module import BaseModule
@@ -165,12 +166,12 @@ def load_evaluator(path: str | None, features: Any) -> MotionEvaluator | None:
         return None
     found = load(path)
     if not isinstance(found, MotionEvaluator):
-        raise ValueError(f"model.evaluator={path}: a {type(found).__name__}. Give the run of a MotionEvaluator.")
+        raise ArgumentError(f"model.evaluator={path}: a {type(found).__name__}. Give the run of a MotionEvaluator.")
     theirs, ours = plain(found.hparams["features"]), plain(features)
     bare = {name: value for name, value in ours.items() if name != "contacts"}
     bare["size"] -= ours.get("contacts", 0)
     if theirs not in (ours, bare):
-        raise ValueError(
+        raise ArgumentError(
             f"model.evaluator={path} was trained on features {theirs}, and these are {ours}. Train one on these: "
             "litmotif fit -c motion/evaluator with the same data."
         )

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from litmotif.errors import ArgumentError
+
 from ..network import Standardised
 
 STRIDE = 8
@@ -136,7 +138,7 @@ class TextMotionEvaluator(Standardised):
     ) -> None:
         super().__init__(size)
         if temperature <= 0:
-            raise ValueError(f"temperature={temperature}: a positive number, such as 0.1.")
+            raise ArgumentError(f"temperature={temperature}: a positive number, such as 0.1.")
         self.encoder = MotionEncoder(size, hidden_size, feature_size)
         self.text = nn.Sequential(nn.Linear(text_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, feature_size))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))

@@ -13,7 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..layout import StateLayout, checked, nearest
+from litmotif.errors import ArgumentError
+
+from ..layout import StateLayout, alternatives, checked
 from .base import Cost
 from .clearance import AgentAvoidance, Obstacles
 from .goals import Joystick, Keyframe, Waypoint
@@ -80,10 +82,10 @@ def make_costs(plain: Sequence[Mapping[str, Any]], layout: StateLayout, history:
 def _make(entry: dict[str, Any], where: str, layout: StateLayout, history: int) -> Cost:
     name = entry.pop("cost", None)
     if name not in COSTS:
-        raise ValueError(f"{where}: cost={name!r} is unknown; {nearest(str(name), COSTS)}")
+        raise ArgumentError(f"{where}: cost={name!r} is unknown; {alternatives(str(name), COSTS)}")
     where = f"{where} ({name})"
     given = checked(COSTS[name], entry, where, without=("layout", "history"))
     try:
         return COSTS[name](layout, history, **given)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ArgumentError(f"{where}: {error}") from error

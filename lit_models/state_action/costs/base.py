@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ..layout import StateLayout
 
 Values = float | Sequence[Any] | Tensor
@@ -60,4 +62,4 @@ class Cost(ABC):
         shape = tuple(torch.as_tensor(getattr(self, name)).shape)
         if not shape or shape[-1] not in sizes:
             wanted = " or ".join(map(str, sizes))
-            raise ValueError(f"{name} has shape {shape}; {wanted} numbers are needed along its last axis.")
+            raise ArgumentError(f"{name} has shape {shape}; {wanted} numbers are needed along its last axis.")

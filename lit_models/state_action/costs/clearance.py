@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ..frames import body_positions, rotate
 from .base import Cost, Values
 from .distance import barrier, length, to_boxes, to_discs, to_spheres
@@ -41,18 +43,20 @@ class Obstacles(Cost):
         spatial = self.layout.root == "spatial"
         self.layout.slice("root_pos")
         if self.discs is self.spheres is self.boxes is None:
-            raise ValueError("give discs, spheres or boxes.")
+            raise ArgumentError("give discs, spheres or boxes.")
         sizes = {"discs": (3,), "spheres": (4,), "boxes": (5, 7) if spatial else (5,)}
         for name, _ in self._shapes():
             self.require(name, *sizes[name])
         if not spatial and (self.spheres is not None or self.bodies is not None):
-            raise ValueError(f"spheres and bodies are in space; root={self.layout.root!r} knows discs and boxes of 5.")
+            raise ArgumentError(
+                f"spheres and bodies are in space; root={self.layout.root!r} knows discs and boxes of 5."
+            )
         if self.bodies is not None:
             self.layout.slice("body_pos")
             for body in self.bodies:
                 self.layout.body(body)
         if self.delta <= 0:
-            raise ValueError(f"delta={self.delta}: above 0 m.")
+            raise ArgumentError(f"delta={self.delta}: above 0 m.")
 
     def of_future(self, states: Tensor, actions: Tensor) -> Tensor:
         """See ``Cost.of_future``."""
@@ -106,9 +110,9 @@ class AgentAvoidance(Cost):
         if self.poses is not None:
             self.require("poses", 3)
         if self.paths is not None and self.poses is not None:
-            raise ValueError("poses say where the samples of a batch stand to one another; paths need none.")
+            raise ArgumentError("poses say where the samples of a batch stand to one another; paths need none.")
         if self.delta <= 0:
-            raise ValueError(f"delta={self.delta}: above 0 m.")
+            raise ArgumentError(f"delta={self.delta}: above 0 m.")
 
     def of_future(self, states: Tensor, actions: Tensor) -> Tensor:
         """See ``Cost.of_future``."""

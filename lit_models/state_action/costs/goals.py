@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ..frames import heading
 from .base import Cost, Values
 
@@ -27,7 +29,7 @@ class Joystick(Cost):
 
     def __post_init__(self) -> None:
         if self.velocity is None and self.yaw_rate is None:
-            raise ValueError("give velocity, yaw_rate or both.")
+            raise ArgumentError("give velocity, yaw_rate or both.")
         if self.velocity is not None:
             self.require("velocity", 2)
         self.layout.slice("root_vel")
@@ -98,11 +100,11 @@ class Keyframe(Cost):
         self.require("values", where.stop - where.start)
         if torch.as_tensor(self.values).shape[-2:-1] != (len(self.steps),):
             shape = tuple(torch.as_tensor(self.values).shape)
-            raise ValueError(f"values has shape {shape}; one row for each of the {len(self.steps)} steps.")
+            raise ArgumentError(f"values has shape {shape}; one row for each of the {len(self.steps)} steps.")
         if self.weights is not None:
             self.require("weights", len(self.steps))
         if any(step < 1 for step in self.steps):
-            raise ValueError(f"steps={list(self.steps)}: 1 is the step after the current one.")
+            raise ArgumentError(f"steps={list(self.steps)}: 1 is the step after the current one.")
 
     def of_future(self, states: Tensor, actions: Tensor) -> Tensor:
         """See ``Cost.of_future``.
@@ -111,7 +113,7 @@ class Keyframe(Cost):
             ValueError: a step beyond the horizon.
         """
         if max(self.steps) > states.shape[1]:
-            raise ValueError(f"keyframe: steps={list(self.steps)} with a horizon of {states.shape[1]} steps.")
+            raise ArgumentError(f"keyframe: steps={list(self.steps)} with a horizon of {states.shape[1]} steps.")
         reached = states[:, [step - 1 for step in self.steps], self.layout.slice(self.columns)]  # (B, K, size)
         error = (reached - self.per_sample("values", states, 2)).square().sum(dim=-1)  # (B, K)
         return (error if self.weights is None else error * self.per_sample("weights", states, 1)).sum(dim=1)
