@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import median
@@ -31,7 +32,7 @@ MODULES = {dotted(path): path for path in FILES}
 def of_ours(path):
     """The modules of the three packages that a file imports: anywhere in it, and for types alone too."""
     package = path.parent.parts
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*above, *([node.module] if node.module else [])])
@@ -41,8 +42,13 @@ def of_ours(path):
             yield from (alias.name for alias in node.names)
 
 
+@cache
+def tree(path):
+    return ast.parse((ROOT / path).read_text())
+
+
 def imports(path):
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module, [alias.name for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -65,7 +71,7 @@ def test_no_room_of_data_imports_another():
     rooms = {path.parts[1] for path in FILES if path.parts[0] == "datamodules" and path.name == "datamodule.py"}
     assert rooms == {"minigrid", "motion", "music", "rollouts", "trajectories"}
     for path in (path for path in FILES if path.parts[0] == "datamodules"):
-        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ImportFrom) and node.level:
                 target = (*path.parts[: -node.level], *(node.module or "").split("."))
                 assert not rooms.intersection(target[1:2]) - {path.parts[1]}, f"{path}, line {node.lineno}"
@@ -93,6 +99,18 @@ def test_no_import_goes_in_a_circle():
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def test_errors_are_known_by_their_class():
+    """The command prints a ``LitmotifError`` as a sentence; anything else is a defect, with its traceback."""
+    plain = {"ValueError", "TypeError", "ImportError", "ModuleNotFoundError"}
+    raised = [
+        f"{path}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and getattr(node.exc.func, "id", "") in plain
+    ]
+    assert not raised
 
 
 def lines(path):

@@ -1,7 +1,8 @@
 """Input validation: what every reader asks of numbers; each failure names the file, the key and the row."""
 
-import zipfile
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from litmotif.errors import DataError, MissingExtraError
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 UNIT = 1e-2
 """How far the norm of a quaternion may be from 1: single precision and csv rounding lie far below."""
 
@@ -86,27 +86,60 @@ def one_fps(path: str | Path, stored: Any, given: float | None) -> float:
     return fps
 
 
-def npz_arrays(path: str | Path) -> Arrays:
-    """All arrays of an npz file.
-
-    Raises:
-        DataError: the file is cut off, or holds Python objects.
-    """
-    try:
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(
-            f"{path}: no readable npz file ({error}). It may be cut off: copy or write it again."
-        ) from error
-
-
 def need(path: str | Path, found: Iterable[str], wanted: Iterable[str], what: str = "key") -> None:
     """Raise a DataError that names those of ``wanted`` that are missing."""
     found = list(found)
     missing = [key for key in wanted if key not in found]
     if missing:
         raise DataError(f"{path}: {what} {', '.join(missing)} missing; there are: {', '.join(found) or 'none'}.")
+
+
+def one_length(path: str | Path, **parts: Sized) -> None:
+    """Raise a DataError where one of ``parts`` is not as long as the first."""
+    (name, first), *others = parts.items()
+    for other, part in others:
+        if len(part) != len(first):
+            raise DataError(f"{path}: {len(first)} {name} and {len(part)} {other}: one of each a frame.")
+
+
+def parse_floats(where: str, words: Sequence[str], count: int | None = None) -> list[float]:
+    """Numbers of a line of text.
+
+    Args:
+        where: file and line, for the message.
+        words: the numbers as they stand there.
+        count: how many there must be; None: at least 1.
+
+    Raises:
+        DataError: a word is no finite number, or there are fewer or more.
+    """
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise DataError(f"{where}: {error}: numbers are needed.") from error
+    if not values or not all(map(math.isfinite, values)) or count not in (None, len(values)):
+        shown = " ".join(words[:6]) + (" ..." if len(words) > 6 else "")
+        raise DataError(
+            f"{where}: {len(values)} values ({shown}), {count or 'some'} finite ones are due. Repair or cut this line."
+        )
+    return values
+
+
+def beginning(path: Path, ending: str) -> str:
+    """The first characters of a text file; none where its name does not end so."""
+    if path.suffix.lower() != ending or not path.is_file():
+        return ""
+    with path.open(errors="replace") as file:
+        return file.read(512)
+
+
+@contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Put the file, or whatever an error is about, in front of the message of a DataError."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def optional(module: str) -> Any:

@@ -1,14 +1,30 @@
 """File formats: a folder of files in one of several, recognised by what they hold, and never guessed."""
 
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from litmotif.errors import DataError
 
 Item = TypeVar("Item")
+
+
+class Reader(Protocol[Item]):
+    """One format: a module with these two functions."""
+
+    @property
+    def looks_like(self) -> Callable[[Path], bool]:
+        """Whether a file or folder is of the format. Raises a DataError where it cannot be opened."""
+
+    @property
+    def read(self) -> Callable[..., list[Item]]:
+        """Everything in it.
+
+        Called with the path; the name of what is in it, or None: the file's; steps a second for a file that does not
+        say, or None; and options of the format by keyword.
+        """
 
 
 @dataclass(frozen=True)
@@ -17,19 +33,17 @@ class Formats(Generic[Item]):
 
     Attributes:
         what: they read, for messages: ``recording``.
-        readers: by format: (path, name or None, fps or None, options of the format) -> items.
-        options: by format, the names of its options.
-        recognise: the format of a file or folder, None where it is of none.
-        candidates: all below a folder (or the file itself) that may be of a format.
+        readers: by format, in the order in which they are asked.
+        endings: of the names of files that may be of a format, in lower case.
+        folders: a folder that holds this, file or folder, counts as one.
         strangers: endings of files of no format that may lie there, such as notes.
         home: what a file is named after.
     """
 
     what: str
-    readers: Mapping[str, Callable[..., list[Item]]]
-    options: Mapping[str, tuple[str, ...]]
-    recognise: Callable[[Path], str | None]
-    candidates: Callable[[Path], Iterable[Path]]
+    readers: Mapping[str, Reader[Item]]
+    endings: tuple[str, ...]
+    folders: str
     strangers: tuple[str, ...] = ()
     home: Callable[[Path], Path] = lambda path: path
 
@@ -50,10 +64,33 @@ class Formats(Generic[Item]):
         """
         root = Path(root).expanduser()
         kind, paths = self._find(root, format)
-        if foreign := set(options) - set(self.options.get(kind, ())):
+        read = self.readers[kind].read
+        if foreign := set(options) - set(signature(read).parameters):
             raise DataError(f"{', '.join(sorted(foreign))}: not an option of {kind} {self.what}s.")
-        read = self.readers[kind]
         return [item for path in paths for item in read(path, _name(root, self.home(path)), fps, **options)]
+
+    def recognise(self, path: Path) -> str | None:
+        """The format of a file or folder, None where it is of none.
+
+        Raises:
+            DataError: an npz file that cannot be opened.
+        """
+        return next((kind for kind, reader in self.readers.items() if reader.looks_like(path)), None)
+
+    def candidates(self, root: Path) -> list[Path]:
+        """Files in and under ``root`` that could be of a format, sorted, behind folders that count as one."""
+        if root.is_file() or (root / self.folders).exists():
+            return [root]
+        depth = len(Path(self.folders).parts)
+        whole = [found.parents[depth - 1] for found in sorted(root.rglob(self.folders))]
+        files = [
+            path for path in sorted(root.rglob("*")) if path.name.lower().endswith(self.endings) and path.is_file()
+        ]
+        return whole + [path for path in files if not any(path.is_relative_to(folder) for folder in whole)]
+
+    def strange(self, kinds: Mapping[Path, str | None]) -> list[Path]:
+        """Those of no format, where they are no notes."""
+        return [path for path, kind in kinds.items() if kind is None and path.suffix not in self.strangers]
 
     def _find(self, root: Path, format: str) -> tuple[str, list[Path]]:
         """The format, and the files of it."""
@@ -61,16 +98,12 @@ class Formats(Generic[Item]):
             raise DataError(f"{root}: no such file or folder.")
         if format != "auto" and format not in self.readers:
             raise DataError(f"format={format}: one of auto, {', '.join(self.readers)}.")
+        kinds = {path: self.recognise(path) for path in self.candidates(root)}
         found: dict[str, list[Path]] = {}
-        strange: list[Path] = []
-        for path in self.candidates(root):
-            kind = self.recognise(path)
-            if kind is not None:
+        for path, kind in kinds.items():
+            if kind is not None and format in ("auto", kind):
                 found.setdefault(kind, []).append(path)
-            elif path.suffix not in self.strangers:
-                strange.append(path)
-        if format != "auto":
-            found = {format: found[format]} if format in found else {}
+        strange = self.strange(kinds)
         if len(found) > 1:
             counts = ", ".join(f"{kind} ({len(paths)})" for kind, paths in found.items())
             raise DataError(f"{root} holds more than one format: {counts}. Choose one: format=...")
@@ -82,27 +115,6 @@ class Formats(Generic[Item]):
         if format == "auto" and strange:
             raise DataError(f"{strange[0]}: of no known format. Take it out of the folder, or say format={kind}.")
         return kind, paths
-
-
-def npz_keys(path: Path) -> set[str]:
-    """Names of the arrays in an npz file, none of which is read.
-
-    Raises:
-        DataError: it cannot be opened.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            return {name.removesuffix(".npy") for name in file.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: no readable npz file ({error}). It may be cut off: copy or write it again."
-        ) from error
-
-
-def outside(files: Iterable[Path], folders: Iterable[Path]) -> list[Path]:
-    """Those folders, each of which counts as one, and the files that lie in none of them."""
-    folders = list(folders)
-    return folders + [path for path in files if not any(path.is_relative_to(folder) for folder in folders)]
 
 
 def _name(root: Path, path: Path) -> str | None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..core import DataError
+from ..files.checks import naming
 from .clip import Clip
 from .humanoid import SOLE
 from .skeleton import Skeleton, layout, local_rotations
@@ -87,10 +88,8 @@ def to_common(clip: Clip) -> Clip:
     where, goal, body = clip.source or clip.name, layout("humanml3d"), clip.skeleton
     if clip.rotations is None:
         raise DataError(f"{where}: positions only, and bones are turned by rotations. Set data.body=own.")
-    try:
+    with naming(where):
         fit = _fit(body)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
     world = body.orientations(clip.rotations.double())[:, fit.carriers]  # (T, 22, 4)
     orientations = roma.quat_product(world, fit.frames.expand_as(world))
     for joint in fit.lacking:

@@ -9,6 +9,7 @@ from torch import Tensor
 from litmotif.batches.motion import MotionBatch
 
 from ..core import DataError, Draw, random_stream
+from ..files.checks import naming
 from ..sound import audio_features, onsets
 from .clip import Clip
 from .features import to_features
@@ -35,11 +36,9 @@ def make_row(clip: Clip, features: Mapping[str, Any], bands: int) -> Row:
     motion = to_features(clip, features)
     if clip.audio is None or not bands:
         return Row(motion, clip.captions, None, None)
-    try:
+    with naming(clip.source or clip.name):
         heard = audio_features(*clip.audio, clip.fps, len(clip), bands)
         return Row(motion, clip.captions, heard, onsets(*clip.audio))
-    except DataError as error:
-        raise DataError(f"{clip.source or clip.name}: {error}") from error
 
 
 class ClipTable:

@@ -34,7 +34,7 @@ def read(
 
     Args:
         path: the file.
-        name: of the recording; None takes the file's.
+        name: of the recording.
         fps: steps a second; None looks for ``clips.<file>.fps`` in a ``manifest.json`` beside the file or one up.
         joints: order of the joint columns; None: that of the format.
         quaternion: order of columns 3 to 6; None: x y z w as the format has it, but refused where the robot
@@ -65,9 +65,12 @@ def read(
     ]
 
 
-def looks_like(line: str) -> bool:
-    """Whether a file that begins with ``line`` means to be of this format: as many columns, or numbers only."""
-    fields = line.split(",")
+def looks_like(path: Path) -> bool:
+    """Whether a csv file means to be of this format: as many columns in its first line, or numbers only."""
+    if path.suffix.lower() != ".csv":
+        return False
+    with path.open(errors="replace") as file:
+        fields = file.readline().split(",")
     return len(fields) == COLUMNS or all(_NUMBER.fullmatch(field.strip()) for field in fields)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import one_fps
+from ...files.checks import naming, one_fps, parse_floats
 from ..captions import table_of
 from ..clip import Clip
 from ..skeleton import Skeleton, find_feet
@@ -45,12 +45,17 @@ class _Asf:
     position: list[float]
 
 
+def looks_like(path: Path) -> bool:
+    """Whether it is an AMC file; an ASF alone is no motion."""
+    return path.suffix.lower() == ".amc"
+
+
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """One clip: an AMC file, with its skeleton beside it.
 
     Args:
         path: the AMC file. Its skeleton is ``<name up to the first _>.asf`` beside it, or the only ASF file there.
-        name: of the clip; None takes the file's.
+        name: of the clip.
         fps: frames a second, which no AMC holds; None takes column ``fps`` of a table of labels beside it.
 
     Raises:
@@ -91,9 +96,9 @@ def _asf(path: Path) -> _Asf:
             raise DataError(f"{path}: no section {key}; there are {', '.join(sections) or 'none'}.")
     units = {words[0].lower(): words[1] for _, words in sections.get(":units", []) if len(words) > 1}
     degrees = units.get("angle", "deg").lower().startswith("deg")
-    metres = _INCH / _floats(path, 0, [units.get("length", "1")])[0]
+    metres = _INCH / parse_floats(f"{path}:0", [units.get("length", "1")])[0]
     bones = {"root": _root(path, sections[":root"])}
-    position = next((_floats(path, row, words[1:4]) for row, words in sections[":root"] if words[0] == "position"), [])
+    places = (parse_floats(f"{path}:{row}", words[1:4]) for row, words in sections[":root"] if words[0] == "position")
     for bone in _bones(path, sections[":bonedata"]):
         bones[bone.name] = bone
     for row, words in sections[":hierarchy"]:
@@ -104,7 +109,7 @@ def _asf(path: Path) -> _Asf:
                 raise DataError(f"{path}:{row}: bone {child} is not in :bonedata.")
         for child in words[1:]:
             bones[child].parent = words[0]
-    return _Asf(path, metres, degrees, bones, _skeleton(path, bones, metres), position or [0.0, 0.0, 0.0])
+    return _Asf(path, metres, degrees, bones, _skeleton(path, bones, metres), next(places, [0.0, 0.0, 0.0]))
 
 
 def _root(path: Path, section: list[tuple[int, list[str]]]) -> _Bone:
@@ -115,7 +120,7 @@ def _root(path: Path, section: list[tuple[int, list[str]]]) -> _Bone:
                 root.dof = [word.lower() for word in words[1:]]
             case "axis":
                 root.axis = ([0.0, 0.0, 0.0], words[-1].upper())
-            case "orientation" if any(_floats(path, row, words[1:4])):
+            case "orientation" if any(parse_floats(f"{path}:{row}", words[1:4])):
                 raise DataError(f"{path}:{row}: {' '.join(words)}: only a root with orientation 0 0 0 can be read.")
     if sorted(root.dof) != sorted((*_MOVES, *_TURNS)):
         raise DataError(f"{path}: order of the root: {root.dof}: each of TX TY TZ RX RY RZ once.")
@@ -131,11 +136,11 @@ def _bones(path: Path, section: list[tuple[int, list[str]]]) -> list[_Bone]:
             case "name":
                 found[-1].name = words[1]
             case "direction":
-                found[-1].direction = _floats(path, row, words[1:4])
+                found[-1].direction = parse_floats(f"{path}:{row}", words[1:4])
             case "length":
-                (found[-1].length,) = _floats(path, row, words[1:2])
+                (found[-1].length,) = parse_floats(f"{path}:{row}", words[1:2])
             case "axis":
-                found[-1].axis = (_floats(path, row, words[1:4]), words[4].upper())
+                found[-1].axis = (parse_floats(f"{path}:{row}", words[1:4]), words[4].upper())
             case "dof":
                 found[-1].dof = [word.lower() for word in words[1:]]
                 if set(found[-1].dof) - set(_TURNS):
@@ -166,10 +171,8 @@ def _skeleton(path: Path, bones: dict[str, _Bone], metres: float) -> Skeleton:
         x, y, z = (step / unit * length * metres for step in along)
         offsets.append((x, y, z))
     numbers = tuple(joints.index(parent) if parent else -1 for parent in parents)
-    try:
+    with naming(path):
         return Skeleton(tuple(joints), numbers, tuple(offsets), "y", find_feet(joints))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 # ---------------------------------------------------------------------- motion
@@ -191,7 +194,7 @@ def _amc(path: Path, asf: _Asf) -> Tensor:
             bone = asf.bones.get(words[0])
             if bone is None or not frames:
                 raise DataError(f"{path}:{row}: {words[0]}: no bone of {asf.path}, or before the first frame.")
-            values = _floats(path, row, words[1:])
+            values = parse_floats(f"{path}:{row}", words[1:])
             if len(values) != len(bone.dof):
                 raise DataError(
                     f"{path}:{row}: {len(values)} values for bone {bone.name}, whose dof in {asf.path.name} are "
@@ -236,13 +239,3 @@ def _turn(order: str, angles: list[Tensor]) -> Tensor:
     """Turns (..., 4) about fixed axes, the first of ``order`` first."""
     turned: Tensor = roma.euler_to_unitquat(order, angles)
     return turned
-
-
-def _floats(path: Path, row: int, words: list[str]) -> list[float]:
-    try:
-        values = [float(word) for word in words]
-    except ValueError as error:
-        raise DataError(f"{path}:{row}: {error}: numbers are needed.") from error
-    if not values or not all(map(math.isfinite, values)):
-        raise DataError(f"{path}:{row}: {' '.join(words)}: finite numbers are needed. Repair or cut this frame.")
-    return values

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import roma
 import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import one_fps
+from ...files.checks import beginning, naming, one_fps, parse_floats
 from ..clip import Clip
 from ..skeleton import Skeleton, find_feet, vectors
 
@@ -47,7 +46,7 @@ def read(
 
     Args:
         path: the file.
-        name: of the clip; None takes the file's.
+        name: of the clip.
         fps: frames a second; None takes the file's Frame Time, rounded to a whole number where it is one but for
             rounding (0.041667 s is 24).
         scale: metres a unit; None: m, dm, cm or mm, so that the bones from the root to the furthest tip measure 0.7 to
@@ -76,10 +75,8 @@ def read(
     feet = find_feet(names)
     rest = moved.mean(dim=0)
     rest[0] = 0
-    try:
+    with naming(path):
         skeleton = Skeleton(tuple(names), tuple(parents), vectors(rest), upwards, feet)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
     positions = skeleton.forward(moved[:, 0], rotations, moved)
     if root_offset == "add" or (root_offset == "auto" and _hovers(positions[..., axis], float(offsets[0, axis]))):
         positions = positions + offsets[0]
@@ -93,8 +90,7 @@ def read(
 
 def looks_like(path: Path) -> bool:
     """Whether the file begins as a BVH does."""
-    with path.open(errors="replace") as file:
-        return file.read(512).lstrip("\ufeff \t\r\n").upper().startswith("HIERARCHY")
+    return beginning(path, ".bvh").lstrip("\ufeff \t\r\n").upper().startswith("HIERARCHY")
 
 
 # ---------------------------------------------------------------------- text
@@ -128,7 +124,7 @@ def _hierarchy(path: Path, lines: list[str]) -> tuple[list[_Node], int]:
                 case "}" if above:
                     above.pop()
                 case "OFFSET" if above:
-                    nodes[above[-1]].offset = _numbers(path, row, words[1:], 3)
+                    nodes[above[-1]].offset = parse_floats(f"{path}:{row + 1}", words[1:], 3)
                 case "CHANNELS" if above:
                     nodes[above[-1]].channels = _channels(path, row, words)
                 case _:
@@ -159,19 +155,6 @@ def _channels(path: Path, row: int, words: list[str]) -> list[tuple[int, bool]]:
     return channels
 
 
-def _numbers(path: Path, row: int, words: list[str], count: int) -> list[float]:
-    try:
-        values = [float(word) for word in words]
-    except ValueError as error:
-        raise DataError(f"{path}:{row + 1}: {error}: numbers are needed.") from error
-    if len(values) != count or not np.isfinite(values).all():
-        shown = " ".join(words[:6]) + (" ..." if len(words) > 6 else "")
-        raise DataError(
-            f"{path}:{row + 1}: {len(values)} values ({shown}), {count} finite ones are due. Repair or cut this line."
-        )
-    return values
-
-
 def _motion(path: Path, lines: list[str], start: int, columns: int) -> tuple[float, Tensor]:
     """Frames a second and channel values (T, C)."""
     text = [(row, line) for row, line in enumerate(lines[start + 1 :], start + 1) if line.strip()]
@@ -179,8 +162,8 @@ def _motion(path: Path, lines: list[str], start: int, columns: int) -> tuple[flo
             for key, (_, line) in zip(("Frames", "Frame Time"), text, strict=False)]  # fmt: skip
     if len(head) < 2 or head[0] is None or head[1] is None:
         raise DataError(f"{path}:{start + 2}: after MOTION come 'Frames: <number>' and 'Frame Time: <seconds>'.")
-    frames = _numbers(path, text[0][0], [head[0][1]], 1)[0]
-    seconds = _numbers(path, text[1][0], [head[1][1]], 1)[0]
+    frames = parse_floats(f"{path}:{text[0][0] + 1}", [head[0][1]], 1)[0]
+    seconds = parse_floats(f"{path}:{text[1][0] + 1}", [head[1][1]], 1)[0]
     rows = text[2:]
     if frames != len(rows) or not rows:
         raise DataError(
@@ -189,7 +172,9 @@ def _motion(path: Path, lines: list[str], start: int, columns: int) -> tuple[flo
         )
     if seconds <= 0:
         raise DataError(f"{path}:{text[1][0] + 1}: Frame Time: {seconds:g}: seconds, above 0.")
-    values = torch.tensor([_numbers(path, row, line.split(), columns) for row, line in rows], dtype=torch.float64)
+    values = torch.tensor(
+        [parse_floats(f"{path}:{row + 1}", line.split(), columns) for row, line in rows], dtype=torch.float64
+    )
     return whole(1 / seconds), values.reshape(len(rows), columns)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import floats, one_fps
+from ...files.checks import beginning, floats, one_fps
 from ..clip import Clip
 from ..skeleton import layout
 from .bvh import whole
@@ -26,11 +26,6 @@ _LENGTHS = (0.25, 1.25)
 
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """One clip, at the rate of most of its frames; where one lasts longer, frames are put between.
-
-    Args:
-        path: the file.
-        name: of the clip; None takes the file's.
-        fps: frames a second, for a file of one frame.
 
     Raises:
         DataError: no such JSON, rows of another length, NaN, durations below 0, or a quaternion that is none.
@@ -62,8 +57,7 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
 
 def looks_like(path: Path) -> bool:
     """Whether the file begins as JSON of such a motion does."""
-    with path.open(errors="replace") as file:
-        start = file.read(512)
+    start = beginning(path, ".txt")
     return start.lstrip().startswith("{") and ('"Frames"' in start or '"Loop"' in start)
 
 

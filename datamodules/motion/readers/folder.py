@@ -1,6 +1,5 @@
 """A folder of clips: what lies in it is recognised by what it holds, and never guessed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -8,8 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...core import DataError
-from ...files.formats import Formats, npz_keys, outside
-from ...robots import g1_csv
+from ...files.formats import Formats
 from .. import captions
 from ..clip import Clip
 from . import amp, asap_g1, asf_amc, bvh, deepmimic, g1, humanml3d, native, smpl
@@ -18,19 +16,23 @@ from .origin import origin, phrase
 Format = Literal[
     "auto", "mixed", "native", "bvh", "asf_amc", "smpl", "humanml3d", "deepmimic", "amp", "asap_g1", "g1_csv"
 ]
-_READERS: dict[str, Callable[..., list[Clip]]] = {
-    "native": native.read,
-    "bvh": bvh.read,
-    "asf_amc": asf_amc.read,
-    "smpl": smpl.read,
-    "humanml3d": humanml3d.read,
-    "deepmimic": deepmimic.read,
-    "amp": amp.read,
-    "asap_g1": asap_g1.read,
-    "g1_csv": g1.read,
-}
-_OPTIONS = {"bvh": ("scale", "up", "root_offset"), "smpl": ("up", "pause", "audio_rate")}
-_MOTIONS = (".bvh", ".amc", ".npz", ".txt", ".csv")
+_FORMATS: Formats[Clip] = Formats(
+    "motion",
+    {
+        "native": native,
+        "bvh": bvh,
+        "asf_amc": asf_amc,
+        "humanml3d": humanml3d,
+        "deepmimic": deepmimic,
+        "amp": amp,
+        "asap_g1": asap_g1,
+        "smpl": smpl,
+        "g1_csv": g1,
+    },
+    endings=(".bvh", ".amc", ".npz", ".txt", ".csv"),
+    folders=humanml3d.VECTORS,
+    strangers=(".txt", ".csv"),  # text that is no motion is a licence, a note or a caption; a table is of labels
+)
 
 
 def read_folder(
@@ -78,63 +80,18 @@ def _mixed(root: Path, fps: float | None, said: captions.Captions, options: dict
     clips: list[Clip] = []
     for folder in sets:
         about = origin(folder)
-        kinds = {path: recognise(path) for path in _candidates(folder)}
-        strange = [str(path) for path, kind in kinds.items() if kind is None and path.suffix not in _STRANGERS]
-        if strange:
-            rank_zero_info(f"left out, of no known format: {', '.join(strange)}.")
+        kinds = {path: _FORMATS.recognise(path) for path in _FORMATS.candidates(folder)}
+        if strange := _FORMATS.strange(kinds):
+            rank_zero_info(f"left out, of no known format: {', '.join(map(str, strange))}.")
         read = [
             replace(clip, origin=about)
             for path, kind in kinds.items()
             if kind is not None
-            for clip in _READERS[kind](path, path.relative_to(root).with_suffix("").as_posix(), None)
+            for clip in _FORMATS.readers[kind].read(path, path.relative_to(root).with_suffix("").as_posix(), None)
         ]
         clips += map(phrase, captions.attach(read, said, folder))
     if not clips:
-        raise DataError(f"{root}: no motion in any folder of it ({len(sets)}); known formats: {', '.join(_READERS)}.")
+        raise DataError(
+            f"{root}: no motion in any folder of it ({len(sets)}); known formats: {', '.join(_FORMATS.readers)}."
+        )
     return clips
-
-
-def recognise(path: Path) -> str | None:
-    """The format of a file (or HumanML3D folder), None where it is of none.
-
-    Raises:
-        DataError: an npz file that cannot be opened.
-    """
-    if (path / humanml3d.VECTORS).is_dir():
-        return "humanml3d"
-    match path.suffix.lower():
-        case ".bvh":
-            return "bvh" if bvh.looks_like(path) else None
-        case ".amc":
-            return "asf_amc"
-        case ".txt":
-            return "deepmimic" if deepmimic.looks_like(path) else None
-        case ".csv":
-            with path.open(errors="replace") as file:
-                return "g1_csv" if g1_csv.looks_like(file.readline()) else None
-        case ".npz":
-            return _npz(path)
-    return None
-
-
-def _npz(path: Path) -> str | None:
-    keys = npz_keys(path)
-    for kind, needed in (("native", native.KEYS), ("amp", amp.KEYS), ("asap_g1", asap_g1.KEYS)):
-        if keys.issuperset(needed):
-            return kind
-    posed = "poses" in keys or {"root_orient", "pose_body"} <= keys
-    return "smpl" if posed and "trans" in keys else None
-
-
-def _candidates(root: Path) -> list[Path]:
-    """Files that could be motions, sorted; a HumanML3D folder counts as one."""
-    if root.is_file() or (root / humanml3d.VECTORS).is_dir():
-        return [root]
-    folders = [path.parent for path in sorted(root.rglob(humanml3d.VECTORS)) if path.is_dir()]
-    files = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in _MOTIONS and path.is_file())
-    return outside(files, folders)
-
-
-_STRANGERS = (".txt", ".csv")
-"""Text that is no motion is a licence, a note or a caption; a table may be of labels or splits."""
-_FORMATS = Formats("motion", _READERS, _OPTIONS, recognise, _candidates, strangers=_STRANGERS)

@@ -17,16 +17,14 @@ from ...robots.kinematics import g1
 from ..clip import Clip
 from ..skeleton import Skeleton, local_rotations, vectors
 
+looks_like = g1_csv.looks_like
 _FEET = ("left_ankle_roll_link", "right_ankle_roll_link")
 
 
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """The clips of a csv file: cut where a joint jumps, see ``robots.jumps``.
 
-    Args:
-        path: the file.
-        name: of the motion; None takes the file's. Pieces are called ``name@first frame``.
-        fps: frames a second; None looks for a ``manifest.json``.
+    Pieces are called ``name@first frame``. The rate is looked for in a ``manifest.json``.
 
     Raises:
         DataError: no rate, another number of columns, text, NaN, or no unit quaternion.

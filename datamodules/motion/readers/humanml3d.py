@@ -8,11 +8,11 @@ have positions only.
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...core import DataError
+from ...files.arrays import npy
 from ...files.checks import floats
 from ..captions import tagged
 from ..clip import Clip, Split
@@ -21,6 +21,11 @@ from ..skeleton import layout
 VECTORS, TEXTS = "new_joint_vecs", "texts"
 COLUMNS, FPS = 263, 20.0
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def looks_like(path: Path) -> bool:
+    """Whether the folder has such features."""
+    return (path / VECTORS).is_dir()
 
 
 def read(root: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
@@ -119,10 +124,7 @@ def _clips(root: Path, key: str, prefix: str, fps: float, split: Split) -> list[
 
 
 def _array(path: Path) -> Tensor:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: no readable npy file ({error}).") from error
+    values = npy(path)
     flat = floats(path, "values", values.reshape(len(values), -1) if values.ndim else values[None, None])
     return flat.reshape(values.shape)
 

@@ -7,49 +7,39 @@ from typing import Any
 import torch
 
 from ...core import DataError
-from ...files.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...files.arrays import Npz, npz
+from ...files.checks import need
 from ..clip import Audio, Clip, Origin
 from ..skeleton import Skeleton
 
 KEYS = ("positions", "skeleton")
+looks_like = npz(*KEYS)
 
 
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """One clip: ``positions`` (T, J, 3) m and ``skeleton`` (JSON) are needed, everything else may be there.
 
-    Args:
-        path: the file.
-        name: of the clip; None takes the file's.
-        fps: frames a second, where the file does not say.
-
     Raises:
         DataError: keys are missing or of other shapes, the skeleton is none, NaN, or a quaternion that is none.
     """
-    path = Path(path)
-    file = npz_arrays(path)
-    need(path, file, KEYS)
+    file = Npz(path, *KEYS)
     try:
         skeleton = Skeleton.of(json.loads(str(file["skeleton"])))
     except ValueError as error:  # a DataError, or no JSON
         raise DataError(f"{path}: {error}") from error
     joints = len(skeleton.names)
-    positions = floats(path, "positions", file["positions"], (joints, 3))
-    rotations = None
-    if "rotations" in file:
-        rotations = quaternions(path, "rotations", floats(path, "rotations", file["rotations"], (joints, 4)))
-    rest: dict[str, Any] = {
-        key: floats(path, key, file[key]) for key in ("contacts", "expressions", "features") if key in file
-    }
+    positions = file.floats("positions", (joints, 3))
+    rest: dict[str, Any] = {key: file.floats(key) for key in ("contacts", "expressions", "features") if key in file}
     if "audio" in file:
         need(path, file, ("audio_rate",))
         rest["audio"] = Audio(torch.from_numpy(file["audio"]), int(file["audio_rate"]))
     return [
         Clip(
-            name or path.stem,
-            one_fps(path, file.get("fps"), fps),
+            name or file.path.stem,
+            file.fps(fps),
             skeleton,
-            floats(path, "root_pos", file["root_pos"], 3) if "root_pos" in file else positions[:, 0],
-            rotations,
+            file.floats("root_pos", 3) if "root_pos" in file else positions[:, 0],
+            file.quaternions("rotations", (joints, 4)) if "rotations" in file else None,
             positions,
             captions=tuple(map(str, file["captions"].tolist())) if "captions" in file else (),
             motion=str(file.get("motion", "")),

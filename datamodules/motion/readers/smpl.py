@@ -7,7 +7,7 @@ The licensed body model would give each shape (betas) its offsets; here all bodi
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import roma
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import floats, need, npz_arrays, one_fps
+from ...files.arrays import Npz, npy, npz_keys
+from ...files.checks import floats, need, one_length
 from ..clip import Audio, Clip
 from ..skeleton import layout
 from . import textgrid
@@ -27,6 +28,12 @@ _COLUMNS = {156: "smplh", 165: "smplx"}
 _FEET = [0, 2, 1, 3]
 """BEAT2 has contacts of joints 7, 8, 10, 11, left and right in turns; ``Skeleton.feet`` has a side at a time."""
 _WAVES, _TRANSCRIPTS, _CONTACTS = ("wave16k", "wav"), ("textgrid",), ("footcontact",)
+
+
+def looks_like(path: Path) -> bool:
+    """Whether the file has a root that moves, and poses in one array or several."""
+    keys = npz_keys(path)
+    return "trans" in keys and ("poses" in keys or {"root_orient", "pose_body"} <= keys)
 
 
 def read(
@@ -43,7 +50,7 @@ def read(
 
     Args:
         path: the file.
-        name: of the clip; None takes the file's.
+        name: of the clip.
         fps: frames a second, where the file does not say.
         up: axis of the world; None: z for SMPL-H and for files with ``root_orient`` (AMASS), y otherwise.
         pause: cut the recording into its sentences, at silences of that many seconds; needs a transcript.
@@ -52,25 +59,19 @@ def read(
     Raises:
         DataError: keys are missing, of other shapes, or not finite; speech is too short or of another rate.
     """
-    path = Path(path)
-    file = npz_arrays(path)
-    need(path, file, ("trans",))
-    poses = _poses(path, file)
+    file = Npz(path, "trans")
+    path, poses = file.path, _poses(file)
     kind = _COLUMNS[poses.shape[1]]
     skeleton = layout("smplh" if kind == "smplh" else "smplx")
     upwards = up or ("z" if kind == "smplh" or "root_orient" in file else "y")
-    root = floats(path, "trans", file["trans"], 3)
-    if len(root) != len(poses):
-        raise DataError(f"{path}: {len(poses)} poses and {len(root)} trans: one of each a frame.")
-    rate = one_fps(path, next((file[key] for key in RATES if key in file), None), fps)
+    root = file.floats("trans", 3)
+    faces = file.floats("expressions") if "expressions" in file else None
+    one_length(path, poses=poses, trans=root, expressions=poses if faces is None else faces)
     said = _found(path, _TRANSCRIPTS, (".TextGrid", ".textgrid"))
     words = textgrid.words(said) if said else ()
-    faces = floats(path, "expressions", file["expressions"]) if "expressions" in file else None
-    if faces is not None and len(faces) != len(poses):
-        raise DataError(f"{path}: {len(poses)} poses and {len(faces)} expressions: one of each a frame.")
     clip = Clip.posed(
         name or path.stem,
-        whole(rate),
+        whole(file.fps(fps, *RATES)),
         replace(skeleton, up=upwards),
         root,
         roma.rotvec_to_unitquat(poses.reshape(len(poses), -1, 3)),
@@ -83,16 +84,16 @@ def read(
     return [clip] if pause is None else _sentences(clip, words, pause)
 
 
-def _poses(path: Path, file: dict[str, Any]) -> Tensor:
+def _poses(file: Npz) -> Tensor:
     """Rotation vectors (T, J * 3)."""
     if "poses" in file:
-        poses = floats(path, "poses", file["poses"])
+        poses = file.floats("poses")
     else:
         parts = [key for key in PARTS if key in file]
-        need(path, file, ("root_orient", "pose_body"))
-        poses = torch.cat([floats(path, key, file[key]) for key in parts], dim=1)
+        need(file.path, file, ("root_orient", "pose_body"))
+        poses = torch.cat([file.floats(key) for key in parts], dim=1)
     if poses.shape[1] not in _COLUMNS:
-        raise DataError(f"{path}: poses have {poses.shape[1]} columns: 156 for SMPL-H, 165 for SMPL-X.")
+        raise DataError(f"{file.path}: poses have {poses.shape[1]} columns: 156 for SMPL-H, 165 for SMPL-X.")
     return poses
 
 
@@ -138,10 +139,7 @@ def _contacts(path: Path, frames: int) -> Tensor | None:
     file = _found(path, _CONTACTS, (".npy",))
     if file is None:
         return None
-    try:
-        contacts = floats(file, "contacts", np.load(file, allow_pickle=False), 4)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{file}: {error}") from error
+    contacts = floats(file, "contacts", npy(file), 4)
     if len(contacts) != frames:
         raise DataError(f"{file}: {len(contacts)} rows for {frames} frames of {path}.")
     return contacts[:, _FEET]

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import floats, need, npz_arrays, one_fps, quaternions
+from ...files.arrays import Npz, npz
+from ...files.checks import one_length
 from ...robots.kinematics import KinematicTree, g1
 from ...robots.recording import Recording
 
 KEYS = ("joint_pos", "body_pos_w", "body_quat_w")
+looks_like = npz(*KEYS)
 TOLERANCE = 5e-3
 """m, between a stored body and the kinematics."""
 _CHECKED = 64
@@ -35,7 +37,7 @@ def read(
 
     Args:
         path: the file.
-        name: of the recording; None takes the file's.
+        name: of the recording.
         fps: only for a file without it.
         joints: order of the columns of ``joint_pos``; None finds it.
         bodies: order of the bodies, the root among them; None finds it. Bodies that the robot lacks (sensors, logos)
@@ -49,23 +51,19 @@ def read(
         DataError: a key is missing, numbers are no good, or the bodies lie further than 5 mm from where the joints put
             them: a wrong order, a wrong robot, or quaternions x y z w.
     """
-    path, tree = Path(path), tree or g1()
-    arrays = npz_arrays(path)
-    need(path, arrays, KEYS)
-    joint_pos = floats(path, "joint_pos", arrays["joint_pos"], len(tree.joints))
+    arrays, tree = Npz(path, *KEYS), tree or g1()
+    path, joint_pos = arrays.path, arrays.floats("joint_pos", len(tree.joints))
     count = arrays["body_pos_w"].shape[1] if arrays["body_pos_w"].ndim == 3 else 0
     if count != len(bodies or tree.bodies):
         raise DataError(f"{path}: {count} bodies, {len(bodies or tree.bodies)} are named. Name each: bodies=[...].")
-    pos = floats(path, "body_pos_w", arrays["body_pos_w"], (count, 3))
-    quat = quaternions(path, "body_quat_w", floats(path, "body_quat_w", arrays["body_quat_w"], (count, 4)))
-    if not len(joint_pos) == len(pos) == len(quat):
-        raise DataError(f"{path}: {', '.join(KEYS)} have {len(joint_pos)}, {len(pos)}, {len(quat)} rows.")
+    pos, quat = arrays.floats("body_pos_w", (count, 3)), arrays.quaternions("body_quat_w", (count, 4))
+    one_length(path, joint_pos=joint_pos, body_pos_w=pos, body_quat_w=quat)
     joint_names, body_names = _orders(path, tree, joint_pos, pos, quat, joints, bodies)
     root = body_names.index(tree.bodies[0])
     return [
         Recording(
             name=name or path.stem,
-            fps=one_fps(path, arrays.get("fps"), fps),
+            fps=arrays.fps(fps),
             source=str(path),
             root_pos=pos[:, root],
             root_quat=quat[:, root],

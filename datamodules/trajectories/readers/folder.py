@@ -1,23 +1,22 @@
 """A folder of recordings: what lies in it is recognised by what it holds, and never guessed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...files.formats import Formats, npz_keys, outside
+from ...files.formats import Formats
 from ...robots import g1_csv
 from ...robots.recording import Recording
 from . import beyondmimic, lerobot, minari, native
 
 Format = Literal["auto", "native", "g1_csv", "beyondmimic", "minari", "lerobot"]
-_READERS: dict[str, Callable[..., list[Recording]]] = {
-    "native": native.read,
-    "g1_csv": g1_csv.read,
-    "beyondmimic": beyondmimic.read,
-    "minari": minari.read,
-    "lerobot": lerobot.read,
-}
-_OPTIONS = {"g1_csv": ("joints", "quaternion"), "beyondmimic": ("joints", "bodies")}
+_FORMATS: Formats[Recording] = Formats(
+    "recording",
+    {"native": native, "g1_csv": g1_csv, "beyondmimic": beyondmimic, "minari": minari, "lerobot": lerobot},
+    endings=(".csv", ".npz", minari.FILE),
+    folders=str(lerobot.INFO),
+    home=lambda path: minari.folder_of(path) if minari.looks_like(path) else path,
+)
 
 
 def read_folder(
@@ -47,42 +46,3 @@ def read_folder(
     """
     given: dict[str, Any] = {"joints": joints, "bodies": bodies, "quaternion": quaternion}
     return _FORMATS.read(root, format, fps, {key: value for key, value in given.items() if value is not None})
-
-
-def recognise(path: Path) -> str | None:
-    """The format of a file (or LeRobot folder), None where it is of none.
-
-    Raises:
-        DataError: an npz file that cannot be opened.
-    """
-    if (path / lerobot.INFO).is_file():
-        return "lerobot"
-    if path.name == minari.FILE:
-        return "minari"
-    if path.suffix == ".csv":
-        with path.open(errors="replace") as file:
-            return "g1_csv" if g1_csv.looks_like(file.readline()) else None
-    if path.suffix != ".npz":
-        return None
-    keys = npz_keys(path)
-    for kind, needed in (("native", native.KEYS), ("beyondmimic", beyondmimic.KEYS)):
-        if keys.issuperset(needed):
-            return kind
-    return None
-
-
-def _candidates(root: Path) -> list[Path]:
-    """Files that could be recordings, sorted; a LeRobot dataset counts as one."""
-    if root.is_file() or (root / lerobot.INFO).is_file():
-        return [root]
-    datasets = [info.parent.parent for info in sorted(root.rglob(str(lerobot.INFO)))]
-    files = (path for path in sorted(root.rglob("*")) if path.suffix in (".csv", ".npz") or path.name == minari.FILE)
-    return outside(files, datasets)
-
-
-def _home(path: Path) -> Path:
-    """What a file is named after: in Minari that of its dataset's folder."""
-    return minari.folder_of(path) if path.name == minari.FILE else path
-
-
-_FORMATS = Formats("recording", _READERS, _OPTIONS, recognise, _candidates, home=_home)

@@ -19,10 +19,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
     """All episodes of a dataset; pictures are not read.
 
-    Args:
-        path: the dataset's folder.
-        name: of the dataset; episode k is ``name/k``. None takes the folder's.
-        fps: only for an info.json that does not say.
+    Episode k is called ``name/k``.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.
@@ -44,6 +41,11 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
     return [
         _episode(f"{name or path.name}/{episode}", rate, parts, episode) for episode, parts in sorted(episodes.items())
     ]
+
+
+def looks_like(path: Path) -> bool:
+    """Whether the folder is described as a dataset."""
+    return (path / INFO).is_file()
 
 
 def _info(path: Path) -> dict[str, Any]:

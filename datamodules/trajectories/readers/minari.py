@@ -15,10 +15,7 @@ FILE = "main_data.hdf5"
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
     """All episodes. The last observation, after which nothing was done, is left out.
 
-    Args:
-        path: the HDF5 file.
-        name: of the set; episode k is ``name/k``. None takes the name of the folder above ``data``.
-        fps: steps a second; the format does not keep them.
+    Episode k is called ``name/k``, after the folder above ``data`` where there is no name. The format keeps no rate.
 
     Returns:
         Recordings without a root. Dict and Tuple spaces become a slice for each of their arrays, in the file's order.
@@ -37,6 +34,11 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
             return [_episode(path, key, file[key], f"{name}/{key[8:]}", fps) for key in keys]
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: no readable HDF5 file ({error}). It may be cut off: copy it again.") from error
+
+
+def looks_like(path: Path) -> bool:
+    """Whether the file is called so."""
+    return path.name == FILE
 
 
 def folder_of(path: Path) -> Path:

@@ -18,12 +18,14 @@ from torch import Tensor
 from litmotif.errors import ArgumentTypeError
 
 from ...core import DataError
-from ...files.checks import Arrays, floats, need, npz_arrays, one_fps
+from ...files.arrays import Npz, npz
+from ...files.checks import one_fps
 from ...robots.recording import Recording, Slice, common_layout
 from ...robots.rotations import to_rotation_vector, yaw
 from ..frames import Frame, to_world
 
 KEYS = ("states", "actions", "episode_ends")
+looks_like = npz(*KEYS)
 _WORLD = Frame(torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
 """The world as a character frame."""
 
@@ -31,19 +33,15 @@ _WORLD = Frame(torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torc
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
     """All episodes of a file.
 
-    Args:
-        path: the file.
-        name: of the set; episode k is ``name/k``. None takes the file's.
-        fps: only for a file that does not say.
+    Episode k is called ``name/k``.
 
     Raises:
         DataError: a key is missing, shapes or the layout disagree, or numbers are no good.
     """
-    path = Path(path)
-    arrays = npz_arrays(path)
-    need(path, arrays, KEYS)
+    arrays = Npz(path, *KEYS)
+    path = arrays.path
     layout = _layout(path, arrays)
-    states, actions = floats(path, "states", arrays["states"]), floats(path, "actions", arrays["actions"])
+    states, actions = arrays.floats("states"), arrays.floats("actions")
     ends = _ends(path, arrays["episode_ends"], len(states))
     if len(actions) != len(states):
         raise DataError(f"{path}: {len(states)} states and {len(actions)} actions: one action a state.")
@@ -112,7 +110,7 @@ def _state_columns(recording: Recording) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def _layout(path: Path, arrays: Arrays) -> dict[str, Any]:
+def _layout(path: Path, arrays: Npz) -> dict[str, Any]:
     if "layout" not in arrays:
         return {}
     try:
@@ -134,7 +132,7 @@ def _ends(path: Path, values: "np.ndarray[Any, Any]", steps: int) -> list[int]:
     return list(ends)
 
 
-def _named(path: Path, arrays: Arrays, layout: dict[str, Any], steps: int) -> dict[str, Any]:
+def _named(path: Path, arrays: Npz, layout: dict[str, Any], steps: int) -> dict[str, Any]:
     """Joints, limits, bodies and contacts."""
     joints = arrays["joint_names"].tolist() if "joint_names" in arrays else layout.get("joints", [])
     bodies = arrays["body_names"].tolist() if "body_names" in arrays else layout.get("bodies", [])
@@ -147,7 +145,7 @@ def _named(path: Path, arrays: Arrays, layout: dict[str, Any], steps: int) -> di
         named["limits"] = limits
     for key, columns in (("joint_pos", len(joints)), ("contacts", None)):
         if key in arrays:
-            named[key] = floats(path, key, arrays[key], columns)
+            named[key] = arrays.floats(key, columns)
             if len(named[key]) != steps:
                 raise DataError(f"{path}: {key} has {len(named[key])} rows, states has {steps}.")
     return named
