@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..core.modes import evaluating
 from ..core.seeding import generator
 from .batch import Batch, Policy
 from .closed_loop import GuidedPolicy, try_tasks
@@ -219,12 +220,9 @@ class StateActionDDPM(EvaluatedModule):
             States (G, B, W, S) and actions (G, B, W, A).
         """
         cost = make_costs(guide, self.layout, self.history) if isinstance(guide, Sequence) else guide
-        training = self.training
-        self.eval()
         keys = [[(seed, sample, row) for row in range(len(states))] for sample in range(num_samples)]
-        plans = self._plans(Plan(states, actions), keys, cost)
-        self.train(training)
-        return plans
+        with evaluating(self):
+            return self._plans(Plan(states, actions), keys, cost)
 
     def policy(self, seed: int = 0) -> Policy:
         """What acts in closed loop under the costs of a task, see ``GuidedPolicy``."""

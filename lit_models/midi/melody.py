@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from ..core.checkpoint import load
+from ..core.modes import evaluating
 from ..core.seeding import generator
 from . import losses
 from .batch import Batch
@@ -231,8 +232,5 @@ class MelodyTransformer(SequenceModule):
             )
         cut = float(self.threshold) if threshold is None else threshold
         choose = Choice(temperature, cut, polyphony, generator(h["seed"], seed))
-        training = self.training
-        self.eval()
-        made = continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)
-        self.train(training)
-        return made
+        with evaluating(self):
+            return continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)

@@ -11,7 +11,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
-from lit_models.core.checkpoint_file import LAST, PREVIOUS
+from lit_models.core.checkpoint import LAST, PREVIOUS
 from lit_models.core.registry import REGISTRY
 
 from ..conformance.cases import noisy

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ...core.modes import evaluating
 from ...core.seeding import generator
 from ..diffusion import BetaSchedule, LossWeighting, PredictionType, make_diffusion
 from ..evaluated import EvaluatedModule
@@ -237,9 +238,7 @@ class MotionDDPM(EvaluatedModule):
             given = begun if given is None else given | begun
         found = None if sampler is None else make_sampler(sampler, None)
         generation = self.generation.changed(sampler=found, steps=sampling_steps, guidance_scale=guidance_scale)
-        training, lengths = self.training, [num_frames] * len(captions)
-        self.eval()
-        told, keys = self._condition(captions, audio), [(3, seed, row) for row in range(len(captions))]
-        made = generation.physical(self.normalizer, lengths, self._sources(keys), told, given, overlap)
-        self.train(training)
-        return made
+        lengths, keys = [num_frames] * len(captions), [(3, seed, row) for row in range(len(captions))]
+        with evaluating(self):
+            told = self._condition(captions, audio)
+            return generation.physical(self.normalizer, lengths, self._sources(keys), told, given, overlap)
