@@ -9,10 +9,13 @@ from statistics import median
 
 import pytest
 
+from . import house
 from .conformance.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("litmotif", "lit_models", "datamodules", "callbacks")
+WAITING = {"quick_log.py", "epoch_means.py", "ema.py"}
+"""Still to be rewritten on public names."""
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -135,3 +138,55 @@ def test_the_conformance_suite_knows_every_public_module():
     stub = ast.parse((ROOT / "lit_models" / "__init__.pyi").read_text())
     public = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert {name for name in public if name[0].isupper()} == set(REGISTRY)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return house.classes(tree(path) for path in FILES)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch.distributed.optim
+@pytest.mark.parametrize("path", [path for path in FILES if path.name not in WAITING], ids=str)
+def test_only_public_attributes_of_other_libraries_are_used(path, known):
+    assert not house.violations((ROOT / path).read_text(), known)
+
+
+PLANTED = {
+    "a private attribute of what another library made": "def f(trainer):\n    return trainer.fit_loop._results",
+    "one behind a call and an index": "def f(model):\n    return model.loops()[0]._results",
+    "by its name as a string": "def f(trainer):\n    return getattr(trainer, '_results')",
+    "through its dictionary": "def f(metric):\n    vars(metric)['_computed'] = None",
+    "one that the base class keeps": "class Ours(LightningModule):\n    def f(self):\n        return self._trainer",
+    "one of the base's base": "class Ours(Base):\n    def f(self):\n        return self._trainer",
+    "one that is nobody's": "class Ours:\n    def f(self):\n        return self._nowhere",
+    "set on the base class": "class Ours(LightningModule):\n    def f(self):\n        self._device = 1",
+    "overridden": "class Ours(LightningModule):\n    def _on_before_batch_transfer(self):\n        pass",
+    "of a metric": "class Ours(Metric):\n    def f(self):\n        self._computed = None",
+    "a public attribute set on a foreign object": "def f(self):\n    self.trainer.callbacks = []",
+    "the same by its name": "def f(logger, name):\n    setattr(logger, name, None)",
+    "the same by its dictionary": "def f(logger):\n    logger.__dict__['save'] = None",
+    "of a foreign function": "import torch\ntorch._foreach_lerp_()",
+}
+IMPORTS = "from lightning.pytorch import LightningModule\nfrom torchmetrics import Metric\n"
+BASE = "class Base(LightningModule):\n    pass\n"
+
+
+@pytest.mark.parametrize("source", PLANTED.values(), ids=PLANTED)
+def test_the_checker_finds_what_is_planted(source):
+    assert house.violations(source, house.classes([ast.parse(IMPORTS + BASE + source)]))
+
+
+def test_the_checker_leaves_the_rest_alone():
+    source = """
+class Ours(Base):
+    _kind = 0
+
+    def __init__(self):
+        self._known, self.__name__ = 1, ""
+
+    def f(self, trainer, other, row):
+        trainer.should_stop = True
+        other.public = row._replace(a=self._known, b=other._known, c=trainer.fit_loop.epoch_loop.batch_idx)
+        return self._kind, other.__dict__["weight"], getattr(trainer, "datamodule", None), super().f()
+"""
+    assert not house.violations(source, house.classes([ast.parse(IMPORTS + BASE + source)]))

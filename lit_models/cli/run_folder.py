@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint_file import LAST, PREVIOUS, predecessor
+from ..core.checkpoint import LAST, PREVIOUS, predecessor
 
 
 @dataclass

@@ -1,7 +1,13 @@
-"""Checkpoints: plain data and tensors, read without a pickle, given back as the right class."""
+"""Checkpoints: plain data and tensors, whole or refused, read without a pickle, given back as the right class.
+
+PyTorch's files are ZIP archives whose tensors it reads without looking at their CRC, so that a flipped bit becomes a
+weight: here every CRC is looked at first.
+"""
 
 import importlib
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +17,10 @@ from lightning.pytorch import LightningModule
 
 from litmotif.errors import LitmotifError
 
-from .checkpoint_file import LAST, PREVIOUS, damage
-
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"  # how a ZIP file begins, and what PyTorch wrote before it wrote these
+UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError)
+"""What ``zipfile`` and PyTorch raise where the headers of an archive are not as they were."""
 PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
 
@@ -44,6 +52,35 @@ def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[
                 f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: they do "
                 "not fit. Give it the checkpoint's value, or train a new model."
             )
+
+
+def predecessor(path: Path) -> Path | None:
+    """Where the checkpoint before this one is kept; None for those that keep none."""
+    return path.with_name(PREVIOUS) if path.name == LAST else None
+
+
+def damage(path: Path) -> str | None:
+    """Truncation or changed bytes of a checkpoint file, in words; None where nothing is wrong.
+
+    Args:
+        path: of an existing file; what PyTorch wrote before it wrote archives carries no checksums.
+    """
+    with path.open("rb") as file:
+        begin = file.read(len(ARCHIVE))
+        if begin.startswith(PICKLE):
+            return None
+        fault = "its end is missing" if begin == ARCHIVE else "it is no archive" if begin else "it is empty"
+        try:
+            with zipfile.ZipFile(file) as archive:
+                fault = "its headers are wrong"
+                changed = archive.testzip()
+            if changed is None:
+                torch.load(path, "meta", weights_only=True, mmap=True)  # headers, of which there are no checksums
+        except pickle.UnpicklingError:
+            return None  # whole, whatever it may hold
+        except UNREADABLE:
+            return fault
+    return changed and f"the checksum of {changed} is wrong"
 
 
 def plain(value: Any) -> Any:

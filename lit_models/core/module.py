@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
@@ -86,6 +87,14 @@ class BaseModule(QuickLog):
         if lr_schedule == "plateau" and warmup:
             raise ArgumentError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
 
+    @property
+    def attached(self) -> Trainer | None:
+        """The trainer, where there is one."""
+        try:
+            return self.trainer
+        except RuntimeError:
+            return None
+
     # ------------------------------------------------------------------ the network on its devices
     def configure_model(self) -> None:
         """Shard the networks where the strategy is FSDP2; recompute activations where that is asked for.
@@ -93,17 +102,16 @@ class BaseModule(QuickLog):
         Raises:
             TypeError: this algorithm cannot be sharded.
         """
-        sharded = self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy)
-        if sharded and not self.entries:
+        strategy = self.attached and self.attached.strategy
+        if isinstance(strategy, ModelParallelStrategy) and not self.entries:
             raise ArgumentTypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
         if self._configured:
             return
         self._configured = True
         if self.hparams["activation_checkpointing"]:
             sharding.recompute(self)
-        if sharded:
-            assert self.device_mesh is not None  # noqa: S101  # the strategy has set it
-            sharding.shard(self, self.device_mesh["data_parallel"], self.entries)
+        if isinstance(strategy, ModelParallelStrategy):
+            sharding.shard(self, strategy.device_mesh["data_parallel"], self.entries)
 
     def on_validation_start(self) -> None:
         """Evaluate on whole weights."""
@@ -248,7 +256,7 @@ class BaseModule(QuickLog):
             CheckpointError: the checkpoint does not belong to this class, to this architecture or, in training, to this
                 optimiser.
         """
-        training = self._trainer is not None and self.trainer.training
+        training = self.attached is not None and self.attached.training
         require_fit(checkpoint, self, self.architecture | ({"optimizer"} if training else set()))
         self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
         old = checkpoint.get("hyper_parameters", {})

@@ -249,7 +249,7 @@ class OnPolicy(Acting):
     # ------------------------------------------------------------------ processes and failures
     def reduce(self, tensor: Tensor) -> Tensor:
         """Sum over the processes."""
-        if self._trainer is None or self.trainer.world_size == 1:
+        if self.attached is None or self.attached.world_size == 1:
             return tensor
         summed: Tensor = self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum")
         return summed

@@ -9,6 +9,7 @@ from torch import Tensor
 from litmotif.batches.plans import Observation, PlanBatch
 from litmotif.seeding import generator
 
+from ..core.modes import evaluating
 from ..core.module import BaseModule
 from . import diffusion
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
@@ -252,12 +253,9 @@ class MDLMDiT(BaseModule):
     @torch.no_grad()
     def _plan(self, observation: Observation, source: torch.Generator) -> Tensor:
         h = self.hparams
-        training = self.training
-        self.eval()
         moved = Observation(
             *(part.to(self.device) for part in (observation.image, observation.direction, observation.mission))
         )
-        memory = self.network.encode(moved)
 
         def denoise(tokens: Tensor, t: Tensor) -> Tensor:
             noise = self._noise(source, len(tokens))
@@ -265,6 +263,6 @@ class MDLMDiT(BaseModule):
             return self.network.decode(tokens.to(self.device), memory, t.to(self.device), noise)
 
         sampler = Sampler(denoise, self.horizon, MASK, END, self.schedule, h["temperature"], source)
-        plan = sample(sampler, h["sampler"], len(moved.direction), h["sampling_steps"])
-        self.train(training)
-        return plan
+        with evaluating(self):
+            memory = self.network.encode(moved)
+            return sample(sampler, h["sampler"], len(moved.direction), h["sampling_steps"])

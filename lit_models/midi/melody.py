@@ -13,6 +13,7 @@ from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from ..core.checkpoint import load
+from ..core.modes import evaluating
 from .evaluation import MODEL, Score
 from .generation import Choice, Encoder, continue_roll
 from .losses import Term, keys_nll, mean
@@ -210,8 +211,5 @@ class MelodyTransformer(SequenceModule):
             )
         cut = float(self.threshold) if threshold is None else threshold
         choose = Choice(temperature, cut, polyphony, generator(h["seed"], seed))
-        training = self.training
-        self.eval()
-        made = continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)
-        self.train(training)
-        return made
+        with evaluating(self):
+            return continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)

@@ -12,6 +12,7 @@ from litmotif.batches.motion import MotionBatch
 from litmotif.seeding import generator
 
 from ..core.evaluation import EvaluatedModule
+from ..core.modes import evaluating
 from ..diffusion.process import LossWeighting, PredictionType
 from ..diffusion.sampler_names import SamplerName, make_sampler
 from ..diffusion.schedules import BetaSchedule, make_diffusion, scaled
@@ -238,9 +239,7 @@ class MotionDDPM(EvaluatedModule):
             given = begun if given is None else given | begun
         found = None if sampler is None else make_sampler(sampler, None)
         generation = self.generation.changed(sampler=found, steps=sampling_steps, guidance_scale=guidance_scale)
-        training, lengths = self.training, [num_frames] * len(captions)
-        self.eval()
-        told, keys = self._condition(captions, audio), [(3, seed, row) for row in range(len(captions))]
-        made = generation.physical(self.normalizer, lengths, self._sources(keys), told, given, overlap)
-        self.train(training)
-        return made
+        lengths, keys = [num_frames] * len(captions), [(3, seed, row) for row in range(len(captions))]
+        with evaluating(self):
+            told = self._condition(captions, audio)
+            return generation.physical(self.normalizer, lengths, self._sources(keys), told, given, overlap)

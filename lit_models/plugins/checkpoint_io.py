@@ -11,12 +11,11 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from ..core.checkpoint import CheckpointError
-from ..core.checkpoint_file import damage, predecessor, seal
+from ..core.checkpoint import CheckpointError, damage, predecessor
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the file, seals, syncs and renames; opens only what is as it was written.
+    """Writes beside the file, syncs and renames; opens only what is as it was written.
 
     ``last.ckpt`` keeps the one before it as ``previous.ckpt``, which is taken where ``last.ckpt`` is damaged. What the
     disk refuses is not saved: the run goes on, with a warning.
@@ -115,12 +114,11 @@ class _ErrorKeepingFile:
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    with path.open("w+b") as file:
+    with path.open("wb") as file:
         keeping = _ErrorKeepingFile(file)
         torch.save(checkpoint, keeping)  # type: ignore[arg-type]
         if keeping.error:
             raise keeping.error
-        seal(file)
         file.flush()
         os.fsync(file.fileno())
 

@@ -10,6 +10,7 @@ from litmotif.batches.trajectories import Policy, Window
 from litmotif.seeding import generator
 
 from ..core.evaluation import EvaluatedModule
+from ..core.modes import evaluating
 from ..diffusion.guidance import Guidance, GuidanceSettings
 from ..diffusion.process import LossWeighting, PredictionType, TimestepSpacing
 from ..diffusion.rolling import Rolling
@@ -221,12 +222,9 @@ class StateActionDDPM(EvaluatedModule):
             States (G, B, W, S) and actions (G, B, W, A).
         """
         cost = make_costs(guide, self.layout, self.history) if isinstance(guide, Sequence) else guide
-        training = self.training
-        self.eval()
         keys = [[(seed, sample, row) for row in range(len(states))] for sample in range(num_samples)]
-        plans = self._plans(Plan(states, actions), keys, cost)
-        self.train(training)
-        return plans
+        with evaluating(self):
+            return self._plans(Plan(states, actions), keys, cost)
 
     def policy(self, seed: int = 0) -> Policy:
         """What acts in closed loop under the costs of a task, see ``GuidedPolicy``."""

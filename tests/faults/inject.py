@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from lit_models.core.checkpoint_file import LAST
+from lit_models.core.checkpoint import LAST
 
 from ..launcher import READY
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
-from lit_models.core.checkpoint_file import LAST, PREVIOUS
+from lit_models.core.checkpoint import LAST, PREVIOUS
 
 from ..conformance.cases import RECORDS, noisy, records, saver
 from ..conformance.registry import REGISTRY
