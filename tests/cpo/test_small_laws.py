@@ -50,3 +50,8 @@ def test_success_is_a_rate_with_its_interval_and_a_limit_that_is_just_met_is_kep
     assert (found["success"], found["safe"], found["length"]) == (0.25, 0.75, 7.0)
     assert 0.0 < found["success/low"] < 0.25 < found["success/high"] < 0.75
     assert found["cvar_a"] == 2.5  # of four episodes the worst one
+
+
+def test_a_direction_of_negative_curvature_is_not_followed():
+    solution, _ = conjugate_gradient(lambda rows: -0.5 * rows, torch.full((1, 2), 0.5), iterations=3, tolerance=1e-6)
+    assert not solution.any()
