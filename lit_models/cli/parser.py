@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import ClassVar, NoReturn
 
 from lightning.pytorch import Trainer
@@ -61,6 +62,8 @@ def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str
         same = (location for location in locations(given[-1], files, overrides) if location.path[-1] == name)
         location = next(same, None) or next(locations(name, files, overrides), None)
         where, key_path = (location.where, location.key) if location else ("the request", value[1])
+        if name in HOMES and (fault := _import_fault(given[-1], files, overrides)):
+            return fault
         kinds = " or ".join(dict.fromkeys(_readable(kind) for kind in wanted))
         return f"{where}: {key_path} must be {kinds}, not {given[-1]}."
     missing = re.search(r"arguments are required: .*\b(?:model|data)\b", message)
@@ -72,6 +75,25 @@ def _sentence(what: str, word: str, location: Location | None, candidates: Seque
         return f"the request: {what} {word!r}."
     hint = did_you_mean(word, set(candidates) - {word}, count=1) or f" There are: {', '.join(sorted(candidates))}."
     return f"{location.where}: {what} {word!r}.{hint}"
+
+
+def _import_fault(given: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
+    """Import error of a class that a user brings along, a dotted name in ``given``; None where there is none."""
+    named = re.search(r"(?:^|'class_path': ')([A-Za-z_]\w*(?:\.\w+)+)(?:'|$)", given)
+    if named is None:
+        return None
+    path = named[1]
+    try:
+        resolve_name(path)
+    except Exception as error:  # whatever the user's own file raises
+        package, _, name = path.rpartition(".")
+        remedy = f'`python -c "from {package} import {name}"` shows where.'
+        if isinstance(error, ModuleNotFoundError) and error.name == path.partition(".")[0]:
+            remedy = "Classes of your own are looked for in the current folder and on PYTHONPATH."
+        location = next(locations(path, files, overrides), None)
+        where = f"{location.where}: {location.key}" if location else "the request"
+        return f"{where}: {path} cannot be imported ({type(error).__name__}: {error}). {remedy}"
+    return None
 
 
 def _readable(kind: str) -> str:

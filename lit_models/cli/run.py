@@ -18,6 +18,8 @@ from .run_folder import RunArtifacts
 def run(arguments: Sequence[str]) -> int:
     """Run a subcommand of Lightning's command line, given with what follows it; the exit status."""
     subcommand, *others = arguments
+    if "" not in sys.path:  # the current folder, last: a user's own classes are found there, and nothing is shadowed
+        sys.path.append("")
     requested, overrides = configs.split(others)
     artifacts = RunArtifacts()
     status = errors.exit_status(lambda: _run(subcommand, requested, overrides, artifacts))

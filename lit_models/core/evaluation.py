@@ -10,6 +10,37 @@ from torchmetrics import MeanMetric, Metric
 
 from .module import BaseModule
 
+MODEL = "model"
+"""The row of the table of results whose metrics go by their names alone."""
+
+
+def by_row(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Table of results: ``metric`` of the row ``model``, ``metric/row`` of the others, without their intervals."""
+    return {
+        name if row == MODEL else f"{name}/{row}": torch.as_tensor(value)
+        for row, values in results.items()
+        for name, value in values.items()
+        if row == MODEL or "/" not in name
+    }
+
+
+def measure_rows(metric: Metric, outcomes: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Table of results of one metric, which sees the outcomes of each row alone.
+
+    Args:
+        metric: gives numbers by name; on the device where processes add up.
+        outcomes: what its update takes, by row.
+
+    Returns:
+        See ``by_row``; the same on all processes.
+    """
+    results = {}
+    for row, outcome in outcomes.items():
+        metric.reset()
+        metric.update(outcome)
+        results[row] = metric.compute()
+    return by_row(results)
+
 
 class Evaluation(nn.Module):
     """Losses, and metrics of every row of the table of results.
@@ -40,10 +71,7 @@ class Evaluation(nn.Module):
         """Losses, then all metrics as ``metric`` of the model and ``metric/row`` of the others."""
         found: dict[str, Tensor] = {name: metric.compute() for name, metric in self.losses.items()}
         for kind in self.kinds:
-            for row, metric in kind.items():
-                told = metric.compute() if metric.update_called else {}
-                of_row = {name if row == "model" else f"{name}/{row}": value for name, value in told.items()}
-                found |= {name: torch.as_tensor(value) for name, value in of_row.items()}
+            found |= by_row({row: metric.compute() for row, metric in kind.items() if metric.update_called})
         return found
 
     def reset(self) -> None:

@@ -9,6 +9,7 @@ from litmotif.batches.rollouts import Act, Episodes
 from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
+from ..core.evaluation import MODEL, by_row
 from ..core.module import BaseModule
 from .environments import EvaluationLike
 from .metrics import EpisodeStatistics, feasibility_first
@@ -116,7 +117,7 @@ class Acting(BaseModule):
 
     @torch.no_grad()
     def _evaluate(self, batch: EvaluationLike, batch_idx: int, baselines: bool) -> None:
-        outcomes = {"": self._episodes(batch, batch_idx)} | (batch.baselines() if baselines else {})
+        outcomes = {MODEL: self._episodes(batch, batch_idx)} | (batch.baselines() if baselines else {})
         for row, episodes in outcomes.items():
             if row not in self._evaluated:
                 fresh = EpisodeStatistics(self.cost_names, self.limits, sorted(episodes.measures))
@@ -132,13 +133,9 @@ class Acting(BaseModule):
         self._log_evaluation("test")
 
     def _log_evaluation(self, split: str) -> None:
-        for row, statistics in self._evaluated.items():
-            results = statistics.compute()
-            if not row:
-                self.log(f"{split}/loss", feasibility_first(results, self.limits))
-            for name, value in results.items():
-                if not row:
-                    self.log(f"{split}/{name}", value, prog_bar=name in ("return", "safe"))
-                elif "/" not in name:
-                    self.log(f"{split}/{name}/{row}", value)
+        results = {row: statistics.compute() for row, statistics in self._evaluated.items()}
+        if results:
+            self.log(f"{split}/loss", feasibility_first(results[MODEL], self.limits))
+        for name, value in by_row(results).items():
+            self.log(f"{split}/{name}", value, prog_bar=name in ("return", "safe"))
         self._evaluated = {}

@@ -9,6 +9,7 @@ from torch import Tensor
 from litmotif.batches.plans import Observation, PlanBatch
 from litmotif.seeding import generator
 
+from ..core.evaluation import MODEL, measure_rows
 from ..core.modes import evaluating
 from ..core.module import BaseModule
 from . import diffusion
@@ -193,14 +194,8 @@ class MDLMDiT(BaseModule):
         self.log(f"{split}/loss", likelihood["nelbo"] / self.horizon)
         for name, value in likelihood.items():
             self.log(f"{split}/{name}", value, prog_bar=name == "nelbo")
-        for row, rollouts in self._rollouts(split).items():
-            outcome = PlanSuccess().to(self.device)
-            outcome.update(rollouts)
-            for name, value in outcome.compute().items():
-                if row == "model":
-                    self.log(f"{split}/{name}", value, prog_bar=name == "success")
-                elif "/" not in name:
-                    self.log(f"{split}/{name}/{row}", value)
+        for name, value in measure_rows(PlanSuccess().to(self.device), self._rollouts(split)).items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "success")
 
     def _rollouts(self, split: str) -> dict[str, RolloutsLike]:
         simulator: Simulator | None = getattr(self.trainer, "datamodule", None)
@@ -208,7 +203,7 @@ class MDLMDiT(BaseModule):
             return {}
         rank, world = self.global_rank, self.trainer.world_size
         model = simulator.rollout(self.policy(), split, self.hparams["replan_every"], rank, world)
-        return {"model": model} | (simulator.baselines(split, rank, world) if split == "test" else {})
+        return {MODEL: model} | (simulator.baselines(split, rank, world) if split == "test" else {})
 
     # ------------------------------------------------------------------ planning
     def predict_step(self, batch: PlanBatch, batch_idx: int) -> Tensor:

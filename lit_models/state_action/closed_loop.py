@@ -11,6 +11,7 @@ from litmotif.batches.trajectories import History, Policy, Task
 from litmotif.errors import ArgumentError
 from litmotif.intervals import rate
 
+from ..core.evaluation import MODEL, measure_rows
 from ..diffusion.rolling import Rolling
 from .costs import CostFunction, Sum, make_costs
 from .layout import StateLayout
@@ -131,21 +132,18 @@ class TaskOutcomes(Metric):
 
 def try_tasks(
     world: ClosedLoop, policy: Policy, split: str, replan_every: int, rank: int, world_size: int, device: torch.device
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     """Outcomes of a policy in every task of a world, in a test beside those of the baselines.
 
     Returns:
         ``TASK_METRIC``, and ``TASK_METRIC/BASELINE``; the same on all processes.
     """
     with torch.inference_mode(False), torch.no_grad():  # guidance takes gradients of what is made in here
-        runs = {"": world.rollout(policy, split, replan_every, rank, world_size)}
+        runs = {MODEL: world.rollout(policy, split, replan_every, rank, world_size)}
         if split == "test":
-            runs |= {f"/{name}": tasks for name, tasks in world.baselines(split, rank, world_size).items()}
-    found: dict[str, float] = {}
-    for row, tasks in runs.items():
-        for task, outcomes in tasks.items():
-            metric = TaskOutcomes().to(device)
-            metric.update(outcomes)
-            results = metric.compute()
-            found |= {f"{task}_{name}{row}": value for name, value in results.items() if not row or "/" not in name}
+            runs |= world.baselines(split, rank, world_size)
+    found: dict[str, Tensor] = {}
+    for task in runs[MODEL]:
+        table = measure_rows(TaskOutcomes().to(device), {row: tasks[task] for row, tasks in runs.items()})
+        found |= {f"{task}_{name}": value for name, value in table.items()}
     return found
