@@ -11,22 +11,17 @@ Randomness: counter = 16 * elapsed + stream; streams 0 the body, 1 and 2 the tas
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import noise
 from .arm_body import JOINTS, ArmBody
 from .arm_tasks import TASKS
-from .base import BatchedEnv, Outcome, State, take
-from .human import IMPAIRMENTS, Human
+from .base import BatchedEnv, Outcome, State
+from .human import Human
 from .shared_control import blend
-
-if TYPE_CHECKING:
-    from .arm_view import ArmView, Picture
 
 DT = 0.01  # s
 SUPPORT = 0.8  # share of the load that the device carries
@@ -76,19 +71,16 @@ class ExoskeletonArm(BatchedEnv):
 
     Args:
         num_envs: N.
-        seed: of the first episode.
-        level: difficulty, 0 to 4; the attribute ``levels`` (N,) can be set, the next episodes follow it.
         impairment: of the human, see ``Human``.
         severity: of the impairment, a number or [low, high].
         task: ``reach``, ``tracking`` or ``adl``.
-        max_episode_steps: of 10 ms each.
-        device: where the tensors live.
-        render_mode: ``rgb_array`` or ``human``.
+        **options: ``seed``, ``level``, ``max_episode_steps``, ``device``, ``render_mode``: see ``BatchedEnv``.
 
     Raises:
         ValueError: an unknown task, or a level outside 0 to 4.
     """
 
+    view = "arm_view:ArmView"
     cost_names: ClassVar[tuple[str, ...]] = (
         "joint_margin",
         "torque",
@@ -101,14 +93,10 @@ class ExoskeletonArm(BatchedEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
-        level: int = 0,
         impairment: str = "weakness",
         severity: float | Sequence[float] = 0.6,
         task: str = "reach",
-        max_episode_steps: int = 400,
-        device: str = "cpu",
-        render_mode: str | None = None,
+        **options: Any,
     ) -> None:
         if task not in TASKS:
             raise ValueError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
@@ -119,7 +107,7 @@ class ExoskeletonArm(BatchedEnv):
             *(f"{name}_{axis}" for name in ("target", "target_rate") for axis in "xyz"),
             *("distance", "authority", "time"),
         )
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
+        super().__init__(num_envs, **options)
         self.human = Human(len(JOINTS), DT, impairment, severity, sides=[0] * len(JOINTS))
         self.body = ArmBody(self.device)
         self.task = TASKS[task](self.body)
@@ -282,40 +270,3 @@ class ExoskeletonArm(BatchedEnv):
         torque = torque + self.body.damping * plan.rate
         share = (torque / (0.9 * self.body.torque_limit)).clamp(-1.0, 1.0)
         return torch.cat((share, torch.full_like(share[:1], 0.8)))
-
-    def make_view(self, mode: str) -> "ArmView":
-        """See ``arm_view.py``."""
-        from .arm_view import ArmView
-
-        return ArmView(mode)
-
-    def picture(self) -> "Picture":
-        """What a picture of row 0 shows."""
-        from .arm_view import Picture
-
-        row = take(self.state, torch.zeros(1, dtype=torch.int64, device=self.device))
-        body, angle, time = self.body, row["motion"][:7], row["elapsed"] * DT
-        pose = body.chain.pose(body.links(row["links"]), angle)
-        points = torch.cat((pose.hinge[:, [0, 3, 6], 0], pose.tip), 1)
-        room = (body.half - (angle - body.middle).abs()) / MARGIN
-        motor, _, command, *_ = row["joints"].unbind()
-        target, _ = self.task.target(row["plan"], time)
-        distance, *_, authority = row["score"][:, 0].tolist()
-        kind = IMPAIRMENTS[int(row["human_kind"])]
-        told = f"t {float(time):4.2f} s   distance {100.0 * distance:5.1f} cm   authority {authority:4.2f}"
-        told += f"   level {int(self.levels[0])}   {kind} {float(row['human_severity']):.2f}"
-
-        def plain(value: Tensor) -> NDArray[np.float64]:
-            return value.cpu().double().numpy()
-
-        return Picture(
-            points=plain(points),
-            target=plain(target[:, 0] * row["traits"][0]),
-            path=plain(row["traits"][0] * self.task.path()),
-            tolerance=TOLERANCE,
-            room=plain(room[:, 0]),
-            motor=plain((motor / body.torque_limit)[:, 0]),
-            human=plain(command[:, 0]),
-            step=int(row["elapsed"]),
-            caption=told,
-        )

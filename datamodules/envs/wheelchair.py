@@ -8,7 +8,7 @@ Randomness: counter = 16 * elapsed + stream; stream 0 what an episode is, 1 the 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,9 +19,6 @@ from .base import BatchedEnv, Outcome, State
 from .human import Human
 from .shared_control import blend
 from .steering import in_frame, safe_speed
-
-if TYPE_CHECKING:
-    from .wheelchair_view import View
 
 LEVELS: dict[str, tuple[float, ...]] = {
     "dropout": (0.0, 0.01, 0.03, 0.06, 0.10),  # chance of a ray to be lost
@@ -63,8 +60,6 @@ class Wheelchair(BatchedEnv):
 
     Args:
         num_envs: N.
-        seed: of the episodes.
-        level: 0-4, see ``LEVELS`` and ``rooms``; ``levels`` (N,) may be changed between episodes.
         impairment: of the driver, see ``human.IMPAIRMENTS``, or ``mixed``.
         severity: of the impairment in [0, 1], or [low, high], drawn per episode.
         projection: project the blended command on what is safe: stopping distance, lateral acceleration, wheel speed.
@@ -72,15 +67,14 @@ class Wheelchair(BatchedEnv):
         override_budget: in [0, 1).
         rooms_seed: another seed, other rooms: evaluate in rooms that were not trained in.
         rooms_per_level: how many rooms there are of each level.
-        max_episode_steps: an episode is truncated after as many.
-        device: where the tensors live.
-        render_mode: ``rgb_array`` or ``human``.
+        **options: ``seed``, ``level``, ``max_episode_steps``, ``device`` and ``render_mode``: see ``BatchedEnv``.
 
     Raises:
         ValueError: a level, tolerance, budget or number of rooms out of its range, an unknown render mode, or what
             ``Human`` refuses.
     """
 
+    view = "wheelchair_view:WheelchairView"
     cost_names: ClassVar[tuple[str, ...]] = ("clearance", "speed_margin", "lateral_acceleration", "jerk", "override")
     action_names = ("speed", "yaw_rate", "authority")
     observation_names = (
@@ -94,8 +88,6 @@ class Wheelchair(BatchedEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
-        level: int = 0,
         impairment: str = "none",
         severity: float | Sequence[float] = 0.0,
         projection: bool = False,
@@ -103,9 +95,7 @@ class Wheelchair(BatchedEnv):
         override_budget: float = 0.25,
         rooms_seed: int = 0,
         rooms_per_level: int = 256,
-        max_episode_steps: int = 400,
-        device: str = "cpu",
-        render_mode: str | None = None,
+        **options: Any,
     ) -> None:
         if not 0.05 <= goal_tolerance <= 1.0:
             raise ValueError(f"goal_tolerance: {goal_tolerance} m must be in [0.05, 1].")
@@ -113,7 +103,7 @@ class Wheelchair(BatchedEnv):
             raise ValueError(f"override_budget: {override_budget} must be in [0, 1).")
         if rooms_per_level < 1:
             raise ValueError(f"rooms_per_level: {rooms_per_level} must be at least 1.")
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
+        super().__init__(num_envs, **options)
         self.projection, self.goal_tolerance, self.override_budget = projection, goal_tolerance, override_budget
         # one hand holds the joystick: hemiplegia weakens both of its axes
         self.human = Human(2, _DT, impairment, severity, sides=(0, 0))
@@ -297,9 +287,3 @@ class Wheelchair(BatchedEnv):
     def scripted(self, state: State) -> Tensor:
         """The action (3, n) of a sensible hand-written robot, see ``steering.scripted``."""
         return steering.scripted(state, self._rays)
-
-    def make_view(self, mode: str) -> "View":
-        """See ``wheelchair_view.py``."""
-        from .wheelchair_view import View
-
-        return View(mode)
