@@ -29,7 +29,7 @@ METHODS = {
 def run(config: str, method: str, seed: int, folder: Path, threads: int) -> None:
     """One run; leaves results.json and run.json."""
     where = [f"--seed_everything={seed}", f"--trainer.default_root_dir={folder}"]
-    seconds = litmotif("fit", "-c", f"cpo/{config}", *METHODS[method], *where, threads=threads)
+    seconds = litmotif("fit", "-c", f"cpo/{config}", "-c", "logger/csv", *METHODS[method], *where, threads=threads)
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest child so far, MiB
     (folder / "run.json").write_text(json.dumps({"seconds": seconds, "peak_mib": used}))
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from random_chain import random_chain
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from lit_models.export.rtneural import FormatError, Report, export, read, to_rtneural, validate, verify, write
-from lit_models.export.rtneural.random_chain import random_chain
 from lit_models.midi.dynamics import DynamicsEngine
 from lit_models.midi.emotion import EmotionRecognizer
 from lit_models.midi.groove import GroovePredictor

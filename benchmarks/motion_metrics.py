@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from lit_models.ddpm.motion.metrics import beat_consistency, motion_beats, skating
-from lit_models.ddpm.motion.skeleton import MotionLayout
+from lit_models.motion.metrics import beat_consistency, motion_beats, skating
+from lit_models.motion.skeleton import MotionLayout
 
 FPS = 30.0
 JOINTS = 13

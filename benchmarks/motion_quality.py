@@ -4,7 +4,7 @@
     python benchmarks/motion_quality.py --evaluator RUN_FOLDER --run RUN_FOLDER
     python benchmarks/motion_quality.py --ablation
 
-Trains ddpm/motion_evaluator and then ddpm/motion_procedural by the command, unless their run folders are given, and
+Trains motion/evaluator and then motion/procedural by the command, unless their run folders are given, and
 tests the model with 10 and 50 steps of its sampler on the test split, which no setting was chosen on. --ablation trains
 the model at a small size without and with the losses that smooth motion, 3 seeds each, and tells the jitter on held-out
 clips. What is finished is kept in --out and not run again.
@@ -68,7 +68,7 @@ def trained(config: str, folder: Path, threads: int, *changes: str) -> Path:
 def tested(run: Path, kept: Path, threads: int, *changes: str) -> dict[str, dict[str, float]]:
     """Each metric of a run on the test split, by row; the command writes it into the run folder."""
     if not kept.exists():
-        litmotif("test", "-c", "ddpm/motion_procedural", f"--ckpt_path={run}", *changes, threads=threads)
+        litmotif("test", "-c", "motion/procedural", f"--ckpt_path={run}", *changes, threads=threads)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text((run / "results.json").read_text())
     return json.loads(kept.read_text())
@@ -98,7 +98,7 @@ def ablation(out: Path, seeds: int, threads: int) -> Table:
         for seed in range(seeds):
             folder = out / "ablation" / f"{name.replace(', ', '_')}_{seed}"
             size = (*SMALL, weights, f"--seed_everything={seed}")
-            run = trained("ddpm/motion_procedural", folder, threads, *size)
+            run = trained("motion/procedural", folder, threads, *size)
             results.append(tested(run, folder / "test.json", threads, *size))
         cells = []
         for metric in JITTER:
@@ -119,26 +119,26 @@ def draw(run: Path, path: Path) -> None:
         made = model.generate(PICTURED, num_frames=80, seed=0)
     clips = [data.clip(motion, caption, caption) for motion, caption in zip(made, PICTURED, strict=True)]
     path.mkdir(parents=True, exist_ok=True)
-    strip(clips).savefig(path / "ddpm_motions.png", dpi=110)
+    strip(clips).savefig(path / "motion_from_text.png", dpi=110)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="a trained ddpm/motion_procedural")
-    parser.add_argument("--evaluator", type=Path, help="a trained ddpm/motion_evaluator")
+    parser.add_argument("--run", type=Path, help="a trained motion/procedural")
+    parser.add_argument("--evaluator", type=Path, help="a trained motion/evaluator")
     parser.add_argument("--out", type=Path, default=Path("runs/motion_quality"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ablation", action="store_true", help="the losses that smooth motion instead")
     parser.add_argument("--seeds", type=int, default=3, help="of the ablation")
-    parser.add_argument("--plots", type=Path, help="folder for ddpm_motions.png")
+    parser.add_argument("--plots", type=Path, help="folder for motion_from_text.png")
     arguments = parser.parse_args()
     out, console = arguments.out.resolve(), Console(width=160)
     if arguments.ablation:
         console.print(ablation(out, arguments.seeds, arguments.threads))
         return
-    evaluator = arguments.evaluator or trained("ddpm/motion_evaluator", out / "evaluator", arguments.threads)
-    run = arguments.run or trained("ddpm/motion_procedural", out / "model", arguments.threads)
+    evaluator = arguments.evaluator or trained("motion/evaluator", out / "evaluator", arguments.threads)
+    run = arguments.run or trained("motion/procedural", out / "model", arguments.threads)
     console.print(quality(run.resolve(), evaluator.resolve(), out, arguments.threads))
     if arguments.plots is not None:
         draw(run, arguments.plots)

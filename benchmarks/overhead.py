@@ -44,9 +44,9 @@ from lit_models.cpo.on_policy import OnPolicy
 CONFIGS = {
     "mdlm/empty_8x8": [],
     "mdlm/four_rooms": ["--data.train=40", "--data.val=4", "--data.test=4"],
-    "ddpm/base_forest": ["--data.episodes=20"],
-    "ddpm/motion_procedural": ["--data.clips=200"],
-    "ddpm/motion_evaluator": ["--data.clips=200"],
+    "state_action/base_forest": ["--data.episodes=20"],
+    "motion/procedural": ["--data.clips=200"],
+    "motion/evaluator": ["--data.clips=200"],
     "cpo/cmdp_lp": [],
     "cpo/wheelchair": [],
     "midi/emotion": [],

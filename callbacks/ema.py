@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from litmotif.errors import ArgumentError
+
 Weights = dict[str, Tensor]
 
 
@@ -37,9 +39,9 @@ class EMAWeights(EMAWeightAveraging):
         update_starting_at_step: int | None = None,
     ) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"decay={decay}: choose a number in [0, 1), e.g. 0.999.")
+            raise ArgumentError(f"decay={decay}: choose a number in [0, 1), e.g. 0.999.")
         if update_every_n_steps < 1:
-            raise ValueError(f"update_every_n_steps={update_every_n_steps}: choose at least 1.")
+            raise ArgumentError(f"update_every_n_steps={update_every_n_steps}: choose at least 1.")
         super().__init__(
             decay=decay, update_every_n_steps=update_every_n_steps, update_starting_at_step=update_starting_at_step
         )

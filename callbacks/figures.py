@@ -9,7 +9,9 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from matplotlib.figure import Figure
 
-from .files import to_png, write_atomically
+from litmotif.files import write_atomically
+
+from .pictures import to_png
 
 
 class Figures(Callback):

@@ -12,9 +12,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
+from litmotif.errors import ArgumentError
+from litmotif.files import write_atomically
+
 from .curves import draw_curves
 from .directions import Direction, direction_of
-from .files import to_png, write_atomically
+from .pictures import to_png
 
 Row = dict[str, Any]
 REQUIRED = ("epoch", "train_loss", "val_loss", "train_metric", "val_metric")
@@ -51,7 +54,7 @@ class RunHistory(Callback):
         save: bool = True,
     ) -> None:
         if window < 1:
-            raise ValueError(f"window={window}: choose at least 1 epoch.")
+            raise ArgumentError(f"window={window}: choose at least 1 epoch.")
         self.prefix = f"{name}_" if name else ""
         self.metrics = {"train_metric": train_metric, "val_metric": val_metric}
         self.window = window

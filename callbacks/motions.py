@@ -7,6 +7,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 
 class WriteMotions(Callback):
     """Has the datamodule write each predicted motion: ``motions/NUMBER.bvh``, ``.npz`` and ``.gif`` in the run folder.
@@ -23,7 +25,7 @@ class WriteMotions(Callback):
 
     def __init__(self, most: int = 16) -> None:
         if most < 1:
-            raise ValueError(f"most={most}: at least 1 motion.")
+            raise ArgumentError(f"most={most}: at least 1 motion.")
         self.most = most
 
     def on_predict_batch_end(

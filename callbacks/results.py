@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from rich.console import Console
 from rich.table import Table
 
-from .files import write_atomically
+from litmotif.files import write_atomically
 
 Results = dict[str, dict[str, float]]
 BOUNDS = ("low", "high")

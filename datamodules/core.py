@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from .errors import DataError as DataError
+from litmotif.errors import DataError as DataError
 
 Draw = tuple[int, int]
 """An item of the data set, and a number that decides whatever is random about showing it this time."""

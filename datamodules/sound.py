@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import DataError
+from litmotif.errors import DataError
 
 WINDOW, ONSET_WINDOW = 0.064, 0.032  # s; the shorter one tells better when
 TOP = 8000.0  # Hz, of the highest band

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .errors import DataError
+from litmotif.errors import DataError
 
 Points = NDArray[np.floating[Any]]
 _LEFT, _RIGHT, _MIDDLE, _GROUND, _PATH = "#c85a28", "#1e6ec8", "#282c34", "#d4d8de", "#8fb98f"

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from .launcher import Launcher
+
 
 def pytest_sessionstart(session):
     """Terminated (``timeout``, ``kill``), the tests end: Lightning would fail the test that trains, and go on."""
@@ -27,6 +29,14 @@ def _one_thread_and_a_cache_of_its_own(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LITMOTIF_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("LITMOTIF_RUN_FOLDER", raising=False)
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory):
+    """Starts the command in processes of their own, without importing PyTorch in each."""
+    made = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

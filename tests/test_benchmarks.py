@@ -11,25 +11,27 @@ ROOT = Path(__file__).parents[1]
 SHORT = {
     "cpo_env_speed": "--num_envs 16 --steps 2 --repeats 1 --updates 2",
     "cpo_solver": "--problems 50",
-    "ddpm_closed_loop": "--variants ours --episodes 1 --out OUT -- --trainer.max_epochs=1 --data.steps_per_epoch=2",
-    "ddpm_gaussian": "--columns 2 --steps 4",
-    "ddpm_parity": "--repeats 1",
-    "ddpm_speed": "--batch 4 --steps 1 --rounds 1",
+    "diffusion_gaussian": "--columns 2 --steps 4",
+    "diffusion_parity": "--repeats 1",
     "mdlm_speed": "--runs 1 --steps 1 --batch_size 2",
     "midi_export": "--chains 2 --frames 50",
     "minigrid_experts": "--runs 1",
     "motion_metrics": "--batch 1 --frames 10 --seconds 1 --hidden 32 --layers 1 --repeats 1",
     "overhead": "--configs midi/groove --steps 20",
     "scaling": "--processes 1 --steps 2",
+    "state_action_closed_loop": "--variants ours --episodes 1 --out OUT -- "
+    "--trainer.max_epochs=1 --data.steps_per_epoch=2",
+    "state_action_speed": "--batch 4 --steps 1 --rounds 1",
 }
-LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "ddpm_pictures", "mdlm_empty"} | {
+LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "state_action_pictures", "mdlm_empty"} | {
     "midi_levels",
     "midi_parsing",
     "midi_training",
     "motion_quality",
+    "mutation",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
-PARTS = {"command", "omnisafe_style"}
+PARTS = {"command", "omnisafe_style", "random_chain"}
 """Imported by others."""
 
 

@@ -14,6 +14,8 @@ a spring and a damper, cuff, soft tissue and transmission together (the flexible
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .rigid_body import Links, SerialChain, cross
 
 JOINTS = (
@@ -193,7 +195,7 @@ class ArmBody:
         outside = ((q - self.middle).abs() > self.half).any(0)
         if bool(((miss > 1e-3) | outside).any()):
             row = int(((miss > 1e-3) | outside).nonzero()[0])
-            raise ValueError(
+            raise ArgumentError(
                 f"target {target[:, row].tolist()} m is out of the arm's reach; move it towards the shoulder."
             )
         return q

@@ -12,6 +12,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 from .view import Picture, View
 
@@ -80,7 +82,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     }
     cost_names: ClassVar[tuple[str, ...]]
     view: ClassVar[str | None] = None
-    """``module:Class`` of the ``View`` that draws it, imported when it is; None where there is nothing to see."""
+    """``MODULE:CLASS`` of its ``View``, imported when first drawn; None where there is nothing to see."""
     autoreset: bool = True
     """False leaves an episode that has ended as it is, for ``ScalarEnv``."""
     _saved: ClassVar[tuple[str, ...]] = ("seeds", "episode", "levels")
@@ -97,9 +99,9 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         level: int = 0,
     ) -> None:
         if not 0 <= level < LEVELS:
-            raise ValueError(f"level: {level} must be one of 0 to {LEVELS - 1}.")
+            raise ArgumentError(f"level: {level} must be one of 0 to {LEVELS - 1}.")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode: {render_mode!r} is not known; use rgb_array, human or null.")
+            raise ArgumentError(f"render_mode: {render_mode!r} is not known; use rgb_array, human or null.")
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
         self._view: View | None = None
         self.levels = torch.full((num_envs,), level, dtype=torch.int64, device=device)
@@ -187,7 +189,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         if self.render_mode is None or self.view is None:
             return None
         if self._view is None:
-            self._view = resolve_name(f"{__package__}.{self.view}")(self.render_mode)
+            self._view = resolve_name(self.view)(self.render_mode)
         return self._view.show(self)
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -226,7 +228,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
             return torch.as_tensor(actions, device=self.device).long()
         action = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
         if not action.isfinite().all():
-            raise ValueError(f"Action of row {int((~action.isfinite()).any(1).nonzero()[0])} is not finite.")
+            raise ArgumentError(f"Action of row {int((~action.isfinite()).any(1).nonzero()[0])} is not finite.")
         return action.T.clamp(-1.0, 1.0).contiguous()
 
     def _action_space(self) -> "spaces.Space[Any]":

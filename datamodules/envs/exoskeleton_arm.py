@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 from .arm_body import JOINTS, ArmBody
 from .arm_tasks import TASKS
@@ -80,7 +82,7 @@ class ExoskeletonArm(BatchedEnv):
         ValueError: an unknown task, or a level outside 0 to 4.
     """
 
-    view = "arm_view:ArmView"
+    view = "datamodules.envs.arm_view:ArmView"
     cost_names: ClassVar[tuple[str, ...]] = (
         "joint_margin",
         "torque",
@@ -99,7 +101,7 @@ class ExoskeletonArm(BatchedEnv):
         **options: Any,
     ) -> None:
         if task not in TASKS:
-            raise ValueError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
+            raise ArgumentError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
         self.action_names = (*JOINTS, "authority")
         per_joint = ("angle", "rate", "aim", "motor", "cuff", "human")
         self.observation_names = (

@@ -82,7 +82,7 @@ class ExoskeletonLeg(BatchedEnv):
     """
 
     metadata: dict[str, Any] = BatchedEnv.metadata | {"render_fps": round(1.0 / DT)}
-    view = "leg_view:LegView"
+    view = "datamodules.envs.leg_view:LegView"
     cost_names: ClassVar[tuple[str, ...]] = COSTS
 
     def __init__(

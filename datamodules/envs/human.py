@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 from .base import State
 from .impairments import IMPAIRMENTS, Profile, profile
@@ -63,13 +65,15 @@ class Human:
         sides: Sequence[int] | None = None,
     ) -> None:
         if impairment != "mixed" and impairment not in IMPAIRMENTS:
-            raise ValueError(f"impairment: '{impairment}' is not known; use mixed or one of {', '.join(IMPAIRMENTS)}.")
+            raise ArgumentError(
+                f"impairment: '{impairment}' is not known; use mixed or one of {', '.join(IMPAIRMENTS)}."
+            )
         bounds = (severity, severity) if isinstance(severity, int | float) else tuple(severity)
         if len(bounds) != 2 or not 0.0 <= bounds[0] <= bounds[1] <= 1.0:
-            raise ValueError(f"severity: {severity!r} must be a number in [0, 1], or [low, high] within it.")
+            raise ArgumentError(f"severity: {severity!r} must be a number in [0, 1], or [low, high] within it.")
         sides = sides or [-1 if c < channels / 2 else 1 for c in range(channels)]
         if len(sides) != channels:
-            raise ValueError(f"sides: {list(sides)} must name the side of each of the {channels} channels.")
+            raise ArgumentError(f"sides: {list(sides)} must name the side of each of the {channels} channels.")
         self.channels, self.dt, self.impairment, self.severity = channels, dt, impairment, bounds
         self.sides = torch.tensor(sides, dtype=torch.float32).unsqueeze(1)  # (C, 1)
         self.stages = max(1, min(_STAGES, int(0.15 / dt + 1.0)))

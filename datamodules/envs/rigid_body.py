@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 
 class Links(NamedTuple):
     """The bodies of n chains of K links; a last axis of 1 stands for all chains.
@@ -131,7 +133,7 @@ class SerialChain:
     def __init__(self, axes: Sequence[str], spans: str = "xyz", gravity: float = 9.81) -> None:
         for name in (*axes, *spans):
             if name.removeprefix("-") not in ("x", "y", "z"):
-                raise ValueError(
+                raise ArgumentError(
                     f"axes and spans: '{name}' is no axis; write x, y or z (axes: with - for its opposite)."
                 )
         self.size, self.gravity = len(axes), gravity

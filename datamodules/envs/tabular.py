@@ -8,6 +8,8 @@ from gymnasium import spaces
 from scipy.optimize import linprog
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 from .base import BatchedEnv, Outcome, State
 
@@ -105,6 +107,6 @@ class TabularCMDP(BatchedEnv):
             b_eq=np.full(self.states, 1 / self.states),
         )
         if not found.success:
-            raise ValueError(f"No policy keeps {limits}: {found.message}")
+            raise ArgumentError(f"No policy keeps {limits}: {found.message}")
         visits = found.x.reshape(self.states, self.choices)
         return -float(found.fun), visits / visits.sum(1, keepdims=True).clip(1e-12)

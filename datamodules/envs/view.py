@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litmotif.errors import MissingExtraError
+
 Picture = NDArray[np.uint8]
 """(H, W, 3)."""
 
@@ -29,7 +31,7 @@ class View(ABC):
         """The picture; None where a window shows it.
 
         Raises:
-            ImportError: a window without pygame.
+            MissingExtraError: a window without pygame.
         """
         picture = self.draw(env)
         if self.mode == "rgb_array":
@@ -37,7 +39,7 @@ class View(ABC):
         try:
             import pygame
         except ImportError as error:
-            raise ImportError("render_mode: human needs pygame; pip install pygame, or use rgb_array.") from error
+            raise MissingExtraError("render_mode: human needs pygame; pip install pygame, or use rgb_array.") from error
         if self._window is None:
             pygame.display.init()
             self._window = pygame.display.set_mode((picture.shape[1], picture.shape[0]))

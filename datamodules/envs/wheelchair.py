@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .. import noise
 from . import drive, lidar, people, planner, rooms, steering
 from .base import BatchedEnv, Outcome, State
@@ -74,7 +76,7 @@ class Wheelchair(BatchedEnv):
             ``Human`` refuses.
     """
 
-    view = "wheelchair_view:WheelchairView"
+    view = "datamodules.envs.wheelchair_view:WheelchairView"
     cost_names: ClassVar[tuple[str, ...]] = ("clearance", "speed_margin", "lateral_acceleration", "jerk", "override")
     action_names = ("speed", "yaw_rate", "authority")
     observation_names = (
@@ -98,11 +100,11 @@ class Wheelchair(BatchedEnv):
         **options: Any,
     ) -> None:
         if not 0.05 <= goal_tolerance <= 1.0:
-            raise ValueError(f"goal_tolerance: {goal_tolerance} m must be in [0.05, 1].")
+            raise ArgumentError(f"goal_tolerance: {goal_tolerance} m must be in [0.05, 1].")
         if not 0.0 <= override_budget < 1.0:
-            raise ValueError(f"override_budget: {override_budget} must be in [0, 1).")
+            raise ArgumentError(f"override_budget: {override_budget} must be in [0, 1).")
         if rooms_per_level < 1:
-            raise ValueError(f"rooms_per_level: {rooms_per_level} must be at least 1.")
+            raise ArgumentError(f"rooms_per_level: {rooms_per_level} must be at least 1.")
         super().__init__(num_envs, **options)
         self.projection, self.goal_tolerance, self.override_budget = projection, goal_tolerance, override_budget
         # one hand holds the joystick: hemiplegia weakens both of its axes

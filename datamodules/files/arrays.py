@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError
+from litmotif.errors import DataError
+
 from .checks import floats, need, one_fps, quaternions
 
 

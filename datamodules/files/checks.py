@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from litmotif.errors import DataError, MissingExtraError
 
 UNIT = 1e-2
 """How far the norm of a quaternion may be from 1: single precision and csv rounding lie far below."""
@@ -153,4 +153,4 @@ def optional(module: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        raise ModuleNotFoundError(f"{module} is not installed. Remedy: pip install 'litmotif[motion]'") from error
+        raise MissingExtraError(f"{module} is not installed. Remedy: pip install 'litmotif[motion]'") from error

@@ -6,7 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..errors import DataError
+from litmotif.errors import DataError
 
 Item = TypeVar("Item")
 

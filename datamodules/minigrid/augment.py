@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .batch import Observation
+from litmotif.batches.plans import Observation
 
 Symmetry = Literal["none", "mirror", "all"]
 """``mirror``: reflect every second time. ``all``: also turn a full view by quarters."""

@@ -9,10 +9,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 
-from ..cache import Arrays, cache_folder, cached
+from litmotif.batches.plans import Observation, Rollouts
+from litmotif.cache import Arrays, cache_folder, cached
+
 from ..core import DataError, SplitDataModule, random_stream
 from .augment import Symmetry, swapped_words
-from .batch import Observation, Rollouts
 from .draw import draw_rollouts
 from .envs import Start, View, enumerable, free_poses, make_env, reset
 from .generate import Episode, Recipe, generate

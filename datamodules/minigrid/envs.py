@@ -1,7 +1,6 @@
 """The real environments: made by id, started where asked, observed as arrays."""
 
 import contextlib
-import difflib
 import io
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -9,6 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from litmotif.errors import MissingExtraError
+from litmotif.names import did_you_mean
 
 from ..core import DataError
 
@@ -46,8 +48,7 @@ def make_env(env: str, env_kwargs: Mapping[str, Any] | None = None) -> Any:
     gymnasium = _registered()
     if env not in gymnasium.registry:
         known = [name for name in gymnasium.registry if name.startswith(("MiniGrid-", "BabyAI-"))]
-        near = difflib.get_close_matches(env, known, n=3, cutoff=0.4)
-        raise DataError(f"data.env: there is no environment {env!r}. Nearest: {', '.join(near) or 'none'}.")
+        raise DataError(f"data.env: there is no environment {env!r}.{did_you_mean(env, known, cutoff=0.4)}")
     spec = gymnasium.registry[env]
     try:
         with quiet():
@@ -63,7 +64,7 @@ def _registered() -> Any:
         import_module("minigrid")
         return import_module("gymnasium")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error.name} is not installed. Remedy: pip install 'litmotif[minigrid]'") from error
+        raise MissingExtraError(f"{error.name} is not installed. Remedy: pip install 'litmotif[minigrid]'") from error
 
 
 def reset(env: Any, start: Start) -> None:

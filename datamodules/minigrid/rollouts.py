@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litmotif.batches.plans import END, NUM_ACTIONS, Observation, Rollouts
+
 from ..core import random_stream
-from .batch import END, NUM_ACTIONS, Observation, Rollouts
 from .envs import Start, View, make_env, observe, reset
 from .generate import Recipe
 from .table import Windows, word_ids

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litmotif.batches.plans import END, Observation, PlanBatch
+
 from ..core import Draw
 from .augment import Symmetry, reflect
-from .batch import END, Observation, PlanBatch
 from .envs import Start
 from .generate import Episode
 

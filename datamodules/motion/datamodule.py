@@ -20,6 +20,7 @@ from .draw import save_film, strip
 from .features import canonical, describe, resample, to_clip
 from .neighbours import nearest
 from .procedural import generate
+from .prompt import MotionPrompt
 from .readers import Format, read_folder
 from .skeleton import Skeleton
 from .speech import generate_speech
@@ -58,6 +59,7 @@ class MotionClips(SplitDataModule):
     """
 
     links = ("skeleton", "features", "max_frames", "audio_size")
+    prompt = MotionPrompt
 
     def __init__(
         self,
@@ -144,8 +146,8 @@ class MotionClips(SplitDataModule):
         """Moments of the motions that were shown last."""
         return {"motions": strip(self._shown)} if self._shown else {}
 
-    def write(self, motion: Tensor, caption: str, path: Path) -> None:
-        """Write ``path``.bvh (where the columns are rotations), ``path``.npz and ``path``.gif.
+    def write(self, motion: Tensor, caption: str, path: Path) -> list[Path]:
+        """Write ``path``.bvh (where the columns are rotations), ``path``.npz and ``path``.gif; these files.
 
         Args:
             motion: (T, F).
@@ -153,10 +155,12 @@ class MotionClips(SplitDataModule):
             path: without an ending; its folder exists.
         """
         clip = self.clip(motion, path.name, caption)
+        bvh, npz, gif = (path.with_suffix(f".{ending}") for ending in ("bvh", "npz", "gif"))
         if clip.rotations is not None:
-            write_bvh(clip, path.with_suffix(".bvh"))
-        write_npz(clip, path.with_suffix(".npz"))
-        save_film(path.with_suffix(".gif"), [clip])
+            write_bvh(clip, bvh)
+        write_npz(clip, npz)
+        save_film(gif, [clip])
+        return [npz, gif] if clip.rotations is None else [bvh, npz, gif]
 
     # ------------------------------------------------------------------ data
     def split(self, name: str) -> ClipTable:

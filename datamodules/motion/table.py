@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.batches.motion import MotionBatch
+
 from ..core import DataError, Draw, random_stream
 from ..files.checks import naming
 from ..sound import audio_features, onsets
-from .batch import MotionBatch
 from .clip import Clip
 from .features import to_features
 

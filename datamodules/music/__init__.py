@@ -1,1 +1,1 @@
-"""Music as files: songs, the tasks that read them, and the datamodule."""
+"""Symbolic music: songs, the tasks that read them, and the datamodule."""

@@ -1,4 +1,4 @@
-"""Transposition and tempo: of songs, and of finished frames, where both commute with the task.
+"""Data augmentation by transposition and tempo: of songs, and of finished frames, where both commute with the task.
 
 Frames are changed by what their blocks say (``tasks.base.Block``), so that a whole batch is one gather.
 """
@@ -52,7 +52,7 @@ def scale_tempo(song: Song, factor: float) -> Song:
 
 
 class Movement:
-    """What transposition and tempo do to the columns of a layout.
+    """Augmentation of the columns of a layout by transposition and tempo.
 
     Args:
         layout: of the columns.

@@ -1,11 +1,12 @@
-"""Chords of music that has none written: the best template of each beat (Pardo & Birmingham 2002)."""
+"""Chordal analysis (Pardo & Birmingham 2002): the best chord template of each beat, where none are written."""
 
 from itertools import pairwise
 
 import numpy as np
 
 from .chords import NO_CHORD, Harmony
-from .song import DRUMS, Chord, Floats, Song
+from .song import Chord, Floats, Song
+from .tasks.voices import drums
 
 _QUALITIES = ("maj", "7", "min", "hdim7", "dim7", "dim", "min7", "maj7")
 """In the paper's order of preference; it has no ``min7`` and ``maj7``."""
@@ -39,7 +40,7 @@ def _best(weights: Floats, bass: int) -> Harmony:
 
 def _weights(song: Song, edges: Floats) -> list[tuple[Floats, int]]:
     """Of each step, the weight of the pitch classes (12,) and the pitch class that is lowest for longest."""
-    pitched = np.array([song.voices[voice] != DRUMS for voice in song.voice], dtype=bool)
+    pitched = ~drums(song)
     onset, end, pitch = song.onset[pitched], (song.onset + song.duration)[pitched], song.pitch[pitched]
     found = []
     for start, stop in pairwise(edges):

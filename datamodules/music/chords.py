@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from ..errors import DataError
+from litmotif.errors import DataError
 
 QUALITIES: dict[str, tuple[int, ...]] = {
     "maj": (0, 4, 7),

@@ -1,4 +1,4 @@
-"""A song whose end a model makes up: what it is given, the features of each new frame, and the song that comes out."""
+"""Music continuation: the prompt, the features of each new frame, and the song that comes out."""
 
 from dataclasses import replace
 
@@ -33,13 +33,13 @@ class Continuation:
     """
 
     def __init__(self, task: Task, song: Song, beats: float, length: float) -> None:
-        if not task.rate or not all(name.startswith("key:") for name in task.outputs):
+        if not task.rate or not all(name.startswith("key:") for name in task.targets.names):
             raise DataError(f"task={task.name}: its outputs are no keys of frames; melody and polyphony can go on.")
         if (lack := task.missing(song)) is not None:
             raise DataError(f"{song.name} has no {lack} for {task.name}: choose another song.")
         self.task, self.song, self.beats, self.length = task, song, beats, length
         self.rate = song.roll_rate or task.rate
-        self.lowest = int(task.outputs[0].removeprefix("key:"))
+        self.lowest = int(task.targets.names[0].removeprefix("key:"))
         self.given = max(1, round(beats * self.rate))
         keys = task.frames(_later(song, 1 / self.rate)).targets[: self.given] > 0.5
         if not keys.any():
@@ -84,8 +84,8 @@ class Continuation:
         notes_of["duration"][: len(first)] = np.minimum(notes_of["duration"][: len(first)], end - song.onset[first])
         notes_of["onset"][len(first) :] += end
         notes_of["voice"][len(first) :] = self._voice()
-        felt = None if song.emotion is None else song.emotion[song.emotion[:, 0] <= length]
-        return replace(song, name=name, length=length, emotion=felt, **sorted_notes(**notes_of))
+        emotion = None if song.emotion is None else song.emotion[song.emotion[:, 0] <= length]
+        return replace(song, name=name, length=length, emotion=emotion, **sorted_notes(**notes_of))
 
     def _voice(self) -> int:
         """New notes belong to the voice that the task listens to: the one with the most notes of the prompt."""

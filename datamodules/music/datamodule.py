@@ -1,4 +1,4 @@
-"""MusicFrames: songs as frames of features and targets, from files, music21's corpus or made."""
+"""Music datamodule (MusicFrames): songs as frames of features and targets, from files, music21's corpus or made."""
 
 import hashlib
 import inspect
@@ -14,9 +14,9 @@ from ..core import DataError, SplitDataModule
 from .augment import rooms_of
 from .parse import load_songs
 from .procedural import MAKERS
+from .prompt import SongPrompt
 from .readers import Format
-from .readers.recordings import AUDIO_RATE
-from .song import NOTE_FIELDS, Song
+from .song import AUDIO_RATE, NOTE_FIELDS, Song
 from .splits import NAMES, Splits, split_songs, spread
 from .table import FrameStore, Statistics, Windows
 from .tasks import Task, TaskName, make_task
@@ -24,7 +24,7 @@ from .tasks import Task, TaskName, make_task
 EMBEDDED = {"melody": "ryansMammoth", "polyphony": "bach", "harmony": "bach"}
 """Collections of music21 that serve where there is no root; for the other tasks songs are made."""
 MADE = 120
-"""How many."""
+"""Number of songs that are made."""
 SUITED = {
     "melody": "POP909, Nottingham as ABC, any MIDI or MusicXML; format bach or ryansMammoth without a root",
     "polyphony": "JSB Chorales and Nottingham (.mat), any MIDI or MusicXML; format bach without a root",
@@ -62,6 +62,7 @@ class MusicFrames(SplitDataModule):
     """
 
     links = ("features", "input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean")
+    prompt = SongPrompt
 
     def __init__(
         self,
@@ -94,22 +95,22 @@ class MusicFrames(SplitDataModule):
     @property
     def input_size(self) -> int:
         """Columns F of the inputs."""
-        return self.maker.input_size
+        return len(self.maker.inputs)
 
     @property
     def output_size(self) -> int:
         """Columns K of the targets."""
-        return self.maker.output_size
+        return len(self.maker.targets)
 
     @property
     def features(self) -> list[str]:
         """Names of the input columns."""
-        return self.maker.features
+        return self.maker.inputs.names
 
     @property
     def outputs(self) -> list[str]:
         """Names of the target columns."""
-        return self.maker.outputs
+        return self.maker.targets.names
 
     @property
     def input_mean(self) -> list[float]:
@@ -133,7 +134,7 @@ class MusicFrames(SplitDataModule):
 
     @property
     def frame(self) -> dict[str, Any]:
-        """How long a frame is, and how much of what comes later it knows."""
+        """Frame length, and latency: how much of what comes later a frame knows."""
         sound = getattr(self.maker, "audio", False)
         unit = "seconds" if sound else "beats" if self.rate else "notes"
         length = 1 / AUDIO_RATE if sound else 1 / self.rate if self.rate else 1
@@ -142,7 +143,7 @@ class MusicFrames(SplitDataModule):
 
     @property
     def synthetic(self) -> bool:
-        """Whether the songs were made."""
+        """Made songs, not recorded or composed ones."""
         return self.root is None and self.hparams["format"] is None and self.task in MAKERS
 
     @cached_property
@@ -190,9 +191,9 @@ class MusicFrames(SplitDataModule):
         usable = [song for song, lack in zip(songs, lacks, strict=True) if lack is None]
         reasons = Counter(lack for lack in lacks if lack)
         if not usable:
-            listed = " or ".join(sorted(reasons))
+            lacking = " or ".join(sorted(reasons))
             raise DataError(
-                f"{self._where}: none of {len(songs)} songs has {listed} for {self.task}: see {SUITED[self.task]}."
+                f"{self._where}: none of {len(songs)} songs has {lacking} for {self.task}: see {SUITED[self.task]}."
             )
         limit = self.hparams["songs"]
         chosen = usable if limit is None else spread(usable, limit)
@@ -228,7 +229,7 @@ class MusicFrames(SplitDataModule):
 
     # ------------------------------------------------------------------ what an exported model must know
     def describe(self) -> dict[str, Any]:
-        """What feeds the model and what it was trained on, as plain data; ``data`` hashes what the songs hold."""
+        """Data card: what feeds the model and what it was trained on, as plain data; ``data`` hashes the songs."""
         splits = {name: len(self._splits[name]) for name in NAMES}
         return {
             "task": self.task,

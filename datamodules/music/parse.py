@@ -1,4 +1,4 @@
-"""Guarded parsing: a file that breaks, crashes or hangs is reported and left out, and the others are read."""
+"""Fault-tolerant parsing: a file that breaks, crashes or hangs is reported and left out, and the others are read."""
 
 import json
 import multiprocessing
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from ..cache import cache_folder, cached
-from ..errors import DataError
+from litmotif.cache import cache_folder, cached
+from litmotif.errors import DataError
+
 from .readers import Reader, Source, read
 from .song import Song, pack, unpack
 
@@ -40,7 +41,7 @@ class Broken(NamedTuple):
 
 
 class Library(NamedTuple):
-    """What was read."""
+    """Songs that were read, and files that could not be."""
 
     songs: list[Song]
     broken: list[Broken]
@@ -112,12 +113,12 @@ def check(library: Library, sources: int, max_bad: float, root: str | Path | Non
 
 
 def _report(broken: Sequence[Broken], sources: int, root: str | Path | None) -> str:
-    listed = "".join(
+    lines = "".join(
         f"\n  {reason}" if reason.startswith(source) else f"\n  {source}: {reason}"
         for source, reason in broken[:LISTED]
     )
     more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
-    return f"{root or 'corpus'}: {len(broken)} of {sources} files are broken and were left out:{listed}{more}"
+    return f"{root or 'corpus'}: {len(broken)} of {sources} files are broken and were left out:{lines}{more}"
 
 
 # -------------------------------------------------------------------- processes

@@ -1,10 +1,11 @@
-"""Performances whose swing, accents and emotion are known, because they were made from them.
+"""Synthetic performances whose swing, accents and emotion are known, because they were made from them.
 
 They are synthetic, and serve to see that a model learns what there is to learn: what is not noise is a function of the
 score, and the noise has a known size. Their rules are published tendencies, their numbers are our own.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ _KIT = {"kick": 36, "snare": 38, "closed_hat": 42, "open_hat": 46, "ride": 51}
 _PUSH = {"kick": -0.01, "snare": 0.02, "closed_hat": -0.005, "open_hat": 0.01, "ride": -0.015}
 """Beats by which a drum is late: a snare lies back, a ride pushes (Butterfield 2010)."""
 _ACCENT = {"kick": 12.0, "snare": 15.0, "closed_hat": 20.0, "open_hat": 8.0, "ride": 20.0}
-"""How much louder a drum is on the beat than between."""
+"""Accent: by how much a drum is louder on the beat than between."""
 _LEVEL = {"kick": 85.0, "snare": 88.0, "closed_hat": 60.0, "open_hat": 70.0, "ride": 65.0}
 STYLES: dict[str, tuple[float, str]] = {
     "rock": (0.0, "closed_hat"),
@@ -62,15 +63,11 @@ def _groove(number: int, rng: np.random.Generator) -> Song:
         velocity.append(_LEVEL[drum] + _ACCENT[drum] * accent + VELOCITY_NOISE * rng.standard_normal(len(step)))
         pitch.append(np.full(len(step), _KIT[drum]))
     joined = np.concatenate(onset)
-    return Song(
-        name=f"groove {number}",
-        source="procedural",
-        **sorted_notes(
-            joined, np.full(len(joined), 0.1), np.concatenate(pitch), _midi(velocity), np.zeros(len(joined))
-        ),
+    return _song(
+        f"groove {number}",
+        (joined, np.full(len(joined), 0.1), np.concatenate(pitch), _midi(velocity), np.zeros(len(joined))),
+        float(rng.integers(80, 140)),
         voices=(DRUMS,),
-        tempos=np.array([[0.0, float(rng.integers(80, 140))]]),
-        length=float(BARS * _BEAT),
         labels={"style": style, "swing": f"{swing:g}", "beat_type": "beat"},
     )
 
@@ -89,26 +86,14 @@ def _phrase_piece(number: int, rng: np.random.Generator) -> Song:
     beats = np.arange(0, BARS * _BEAT, 0.5)[rng.random(BARS * _BEAT * 2) < 0.8]
     degree = 7 + np.cumsum(rng.integers(-2, 3, len(beats)))
     top = 60 + tonic + _degree(np.clip(degree, 2, 14), scale)
-    chords = np.arange(0, BARS * _BEAT, 2.0)
-    root = rng.integers(0, 6, len(chords))
-    low = [48 + tonic + _degree(root + third, scale) - 12 for third in (0, 2, 4)]
-    onset = np.concatenate([beats, *[chords] * 3])
-    pitch = np.concatenate([top, *low])
-    voice = np.repeat([0, 1], [len(beats), 3 * len(chords)])
-    gap = np.concatenate([np.diff(beats, append=BARS * _BEAT), *[np.full(len(chords), 2.0)] * 3])
+    root = rng.integers(0, 6, BARS * _BEAT // 2)
+    onset, gap, pitch, voice = _piano(beats, top, 48 + tonic - 12, root, scale)
     phrase = onset % 16 / 16
     metre = np.where(onset % _BEAT == 0, 8, np.where(onset % 1 == 0, 4, 0))
     velocity = 62 + 16 * np.sin(np.pi * phrase) + metre + (pitch - 60) / 3 + 10 * (voice == 0)
     loud = _midi([velocity + VELOCITY_NOISE * rng.standard_normal(len(onset))])
-    return Song(
-        name=f"phrases {number}",
-        source="procedural",
-        **sorted_notes(onset, gap * (1 - 0.4 * phrase), pitch, loud, voice),
-        voices=("melody", "chords"),
-        tempos=np.array([[0.0, float(rng.integers(70, 130))]]),
-        length=float(BARS * _BEAT),
-        key=f"{TONICS[tonic]}:{'maj' if scale is _MAJOR else 'min'}",
-    )
+    notes = (onset, gap * (1 - 0.4 * phrase), pitch, loud, voice)
+    return _song(f"phrases {number}", notes, float(rng.integers(70, 130)), key=_key(tonic, scale))
 
 
 def moods(songs: int, seed: int) -> list[Song]:
@@ -130,37 +115,43 @@ def _mood(number: int, rng: np.random.Generator) -> Song:
     height = 60 + 5 * valence + tonic - 6
     degree = np.clip(np.cumsum(rng.integers(-2, 3, len(beats))), -6, 6)
     tune = np.rint(height) + _degree(degree + 7, scale) - 12
-    chords = np.arange(0, BARS * _BEAT, 4.0)
-    root = rng.choice([0, 3, 4], len(chords))
+    root = rng.choice([0, 3, 4], BARS)
     root[0] = 0
-    low = [np.rint(height) - 12 + _degree(root + third, scale) for third in (0, 2, 4)]
-    onset = np.concatenate([beats, *[chords] * 3])
-    gap = np.concatenate([np.diff(beats, append=BARS * _BEAT), *[np.full(len(chords), 4.0)] * 3])
+    onset, gap, pitch, voice = _piano(beats, tune, np.rint(height) - 12, root, scale)
     velocity = 72 + 28 * arousal + VELOCITY_NOISE * rng.standard_normal(len(onset))
     held = np.clip(0.7 - 0.25 * arousal, 0.2, 1)
-    key = int(np.rint(height)) % 12
     quadrant = "Q1" if valence >= 0 <= arousal else "Q2" if arousal >= 0 else "Q3" if valence < 0 else "Q4"
-    return Song(
-        name=f"mood {number}",
-        source="procedural",
-        **sorted_notes(
-            onset,
-            gap * held,
-            np.concatenate([tune, *low]),
-            _midi([velocity]),
-            np.repeat([0, 1], [len(beats), 3 * len(chords)]),
-        ),
-        voices=("melody", "chords"),
-        tempos=np.array([[0.0, 100 * 2 ** (0.6 * arousal + 0.1 * rng.standard_normal())]]),
-        length=float(BARS * _BEAT),
-        key=f"{TONICS[key]}:{'maj' if scale is _MAJOR else 'min'}",
+    return _song(
+        f"mood {number}",
+        (onset, gap * held, pitch, _midi([velocity]), voice),
+        100 * 2 ** (0.6 * arousal + 0.1 * rng.standard_normal()),
+        key=_key(int(np.rint(height)) % 12, scale),
         emotion=np.array([[0.0, valence, arousal]]),
         labels={"quadrant": quadrant},
     )
 
 
 MAKERS = {"groove": grooves, "dynamics": phrases, "emotion": moods}
-"""What is made for the tasks that have no music of their own at hand."""
+"""Makers of songs for the tasks that have no music of their own at hand."""
+
+
+def _song(name: str, notes: tuple[Array, ...], tempo: float, **fields: Any) -> Song:
+    """A song of ``BARS`` bars; notes as ``sorted_notes`` takes them."""
+    facts: dict[str, Any] = {"voices": ("melody", "chords"), "length": float(BARS * _BEAT)} | fields
+    return Song(name, source="procedural", tempos=np.array([[0.0, tempo]]), **sorted_notes(*notes), **facts)
+
+
+def _piano(beats: Array, top: Array, low: Array | int, root: Array, scale: Sequence[int]) -> tuple[Array, ...]:
+    """Onsets, times to the next, keys and voices of a melody and of triads on scale degrees (C,), evenly apart."""
+    step = BARS * _BEAT / len(root)
+    onset = np.concatenate([beats, *[np.arange(0, BARS * _BEAT, step)] * 3])
+    gap = np.concatenate([np.diff(beats, append=BARS * _BEAT), np.full(3 * len(root), step)])
+    pitch = np.concatenate([top, *(low + _degree(root + third, scale) for third in (0, 2, 4))])
+    return onset, gap, pitch, np.repeat([0, 1], [len(beats), 3 * len(root)])
+
+
+def _key(tonic: int, scale: Sequence[int]) -> str:
+    return f"{TONICS[tonic]}:{'maj' if scale is _MAJOR else 'min'}"
 
 
 def _degree(degree: Array, scale: Sequence[int]) -> Array:

@@ -1,4 +1,4 @@
-"""A song to look at and to listen to: piano roll, MIDI file, sound."""
+"""Rendering: a song as piano roll, MIDI file and sound."""
 
 import wave
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
-from .song import DRUMS, KEYS, LOWEST_KEY, Song, sorted_notes
+from litmotif.errors import MissingExtraError
 
-Floats = NDArray[np.float64]
+from .song import DRUMS, KEYS, LOWEST_KEY, Floats, Song, sorted_notes
 
 PARTIALS = (1.0, 0.5, 0.3, 0.15, 0.08)
 """Amplitudes of the harmonics of a synthesised note."""
@@ -166,7 +166,7 @@ def to_score(song: Song) -> Any:
     try:
         import symusic
     except ImportError as error:
-        raise ImportError("MIDI files need symusic: pip install 'litmotif[music]'.") from error
+        raise MissingExtraError("MIDI files need symusic: pip install 'litmotif[music]'.") from error
     score: Any = symusic.Score(TICKS)
     for beat, pace in song.tempos:
         score.tempos.append(symusic.Tempo(round(beat * TICKS), float(pace)))

@@ -1,15 +1,16 @@
-"""A song: what every reader returns and every task reads, as plain arrays whose clock is the beat."""
+"""Symbolic score (Song): what every reader returns and every task reads, as plain arrays whose clock is the beat."""
 
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DataError
+from litmotif.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -17,6 +18,8 @@ Split = Literal["train", "val", "test"]
 
 LOWEST_KEY, KEYS = 21, 88
 """The columns of a roll are the keys of a piano: MIDI 21 (A0) to 108 (C8)."""
+AUDIO_RATE = 2.0
+"""Frames of sound a second: raters of emotion were sampled every 0.5 s."""
 DRUMS = "drums"
 """The voice of percussion, whose pitches are General MIDI drums."""
 
@@ -35,19 +38,15 @@ class Meter(NamedTuple):
 
 
 class Chord(NamedTuple):
-    """What sounds from ``onset`` until the next chord."""
+    """Chord symbol from ``onset`` until the next one."""
 
     onset: float
     label: str
     """In Harte's notation, such as ``C:maj``, ``A:min7``, ``N``; ``..chords.parse_chord`` reads it."""
 
 
-def _floats() -> Floats:
-    return np.empty(0)
-
-
-def _ints() -> Ints:
-    return np.empty(0, dtype=np.int64)
+_floats: Any = partial(np.empty, 0)
+_ints: Any = partial(np.empty, 0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)

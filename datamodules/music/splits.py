@@ -1,4 +1,4 @@
-"""Which songs are learnt from, and which are held out; a group is never split."""
+"""Grouped splits and cross-validation folds of songs; a group is never split."""
 
 import math
 from collections import Counter

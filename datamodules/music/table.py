@@ -1,4 +1,4 @@
-"""The frames of all songs as one set of tensors, and the windows that are gathered from them."""
+"""Frame store: all songs as one set of tensors, and the windows that are gathered from them."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litmotif.batches.music import MusicBatch
+
 from ..core import Draw
 from .augment import Movement, draw, draw_semitones
-from .batch import MusicBatch
 from .tasks import Frames, Task
 from .tasks.base import Array
 

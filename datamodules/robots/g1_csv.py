@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from ..errors import DataError
+from litmotif.errors import DataError
+
 from ..files.checks import floats, one_fps, quaternions
 from .kinematics import g1
 from .recording import Recording

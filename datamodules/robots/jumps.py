@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from ..errors import DataError
+from litmotif.errors import DataError
+
 from .recording import Recording
 from .rotations import conjugate, multiply, to_rotation_vector
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from litmotif.errors import DataError, MissingExtraError
+
 from .rotations import multiply, rotate
 
 G1_TRACKED = (
@@ -170,7 +171,7 @@ def from_mjcf(path: str | Path) -> KinematicTree:
     try:
         mujoco = import_module("mujoco")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("mujoco is not installed. Remedy: pip install mujoco") from error
+        raise MissingExtraError("mujoco is not installed. Remedy: pip install mujoco") from error
     try:
         model = mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:

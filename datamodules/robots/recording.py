@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..errors import DataError
+from litmotif.errors import DataError
 
 Layout = dict[str, Any]
 """What a datamodule tells a module about its columns, as YAML can write it: ``Recording.layout``."""

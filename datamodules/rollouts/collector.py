@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litmotif.batches.rollouts import Act, Episodes, Rollout
+
 from ..core import DataError
-from .batch import Act, Episodes, Rollout
 from .draw import Film
 from .sources import Source, State
 

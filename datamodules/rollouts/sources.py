@@ -16,9 +16,10 @@ from gymnasium.wrappers import ClipAction, FlattenObservation, RescaleAction
 from torch import Tensor
 from typing_extensions import override
 
+from litmotif.batches.rollouts import Transition
+
 from ..core import DataError
 from ..envs import BatchedEnv
-from .batch import Transition
 
 State = dict[str, Any]
 """Tensors (in dictionaries) whose last axis counts the environments."""

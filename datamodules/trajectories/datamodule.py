@@ -10,6 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from litmotif.batches.trajectories import Policy, TaskName, Window
+
 from ..core import DataError, Draw, SplitDataModule
 from ..envs.mobile_base import DT
 from ..robots.g1_csv import Order
@@ -18,13 +20,12 @@ from ..robots.kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
 from ..robots.recording import Layout, Recording
 from ..splits import deal
 from ..stick_figures import Skeleton, draw_strip
-from .batch import Window
 from .contact import poses, soles
 from .features import robot_features
 from .mirror import SUFFIX, mirrored
 from .mobile_base import policies
 from .mobile_base.recordings import record, to_recordings
-from .mobile_base.scenes import TASKS, TaskName
+from .mobile_base.scenes import TASKS
 from .mobile_base.tasks import Rollouts, rollout
 from .mobile_base.view import draw_paths
 from .readers.folder import Format, read_folder
@@ -154,7 +155,7 @@ class Trajectories(SplitDataModule):
         return soles(states, self.layout, self._robot)
 
     def rollout(
-        self, policy: policies.Policy, split: str, replan_every: int = 4, rank: int = 0, world_size: int = 1
+        self, policy: Policy, split: str, replan_every: int = 4, rank: int = 0, world_size: int = 1
     ) -> dict[str, Rollouts]:
         """Try a policy in each task; see ``mobile_base.tasks``."""
         if self.root is not None or (split == "val" and not self.hparams["val_tasks"]):
@@ -168,9 +169,7 @@ class Trajectories(SplitDataModule):
             return {}
         return {name: self._try(policy, split, 4, rank, world_size) for name, policy in policies.BASELINES.items()}
 
-    def _try(
-        self, policy: policies.Policy, split: str, replan_every: int, rank: int, world_size: int
-    ) -> dict[str, Rollouts]:
+    def _try(self, policy: Policy, split: str, replan_every: int, rank: int, world_size: int) -> dict[str, Rollouts]:
         count, seed = self.hparams["task_episodes"], EVAL_SEEDS[split]
         return {
             task: rollout(policy, task, count, seed, replan_every, self.history, rank=rank, world_size=world_size)

@@ -1,30 +1,37 @@
-"""The ``litmotif`` command: the only place where the three packages meet.
+"""Command line: the ``litmotif`` command, the only place where the three packages meet.
 
 What needs no PyTorch (``--help``, ``--version``, ``list``, ``doctor``) is answered before it is imported.
 """
 
-import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 
-HELP = """\
+from litmotif.names import did_you_mean
+
+RUNS = {
+    "fit": "train, then test the best checkpoint",
+    "validate": "evaluate on the validation split",
+    "test": "evaluate on the test split",
+    "predict": "run on the test split and keep what comes out",
+}
+OWN = {
+    "series": "train several configs in turn; go on where it stopped",
+    "crossval": "train and judge k folds of the data; mean, interval, predictions of unseen songs",
+    "ensemble": "average several runs, judge them together, export them as one",
+    "generate": "let a trained model make something: music, motion",
+    "export": "write a trained model for another runtime: rtneural",
+    "slurm": "write, and on request submit, the job script of a config",
+    "list": "modules, datamodules, callbacks and configs, one line each",
+    "doctor": "versions, origins, accelerators, extras",
+}
+"""Ours: ``commands/NAME.py`` has a class of that name."""
+HELP = f"""\
 usage: litmotif COMMAND [options]
 
 Lightning modules for motion, policies and music.
 
-  fit        train, then test the best checkpoint
-  validate   evaluate on the validation split
-  test       evaluate on the test split
-  predict    run on the test split and keep what comes out
-  series     train several configs in turn; go on where it stopped
-  crossval   train and judge k folds of the data; mean, interval, predictions of unseen songs
-  ensemble   average several runs, judge them together, export them as one
-  generate   let a trained model make something: music
-  export     write a trained model for another runtime: rtneural
-  slurm      write, and on request submit, the job script of a config
-  list       modules, datamodules, callbacks and configs, one line each
-  doctor     versions, origins, accelerators, extras
+{chr(10).join(f"  {name:10} {line}" for name, line in (RUNS | OWN).items())}
 
 options of fit, validate, test, predict (COMMAND --help shows all):
   -c NAME             a shipped config (litmotif list) or a file; several are laid over each other
@@ -36,8 +43,6 @@ options of fit, validate, test, predict (COMMAND --help shows all):
   litmotif fit -c mdlm/empty_8x8
   litmotif test -c mdlm/empty_8x8 --ckpt_path best
 """
-RUNS = ("fit", "validate", "test", "predict")
-OWN = ("series", "crossval", "ensemble", "generate", "export", "slurm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,42 +52,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 after a failure; 2 for a wrong request; 130 after Ctrl-C.
+        The exit status, see ``errors``.
     """
-    from .origins import complain_about_foreign_packages
+    from .errors import exit_status
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(arguments: list[str]) -> int:
+    from .errors import RequestError
+    from .package_paths import require_ours
+
     command = arguments[0] if arguments else "--help"
     if command in ("-h", "--help"):
         print(HELP, end="")
         return 0
-    if command == "doctor":
-        from .doctor import examine
-
-        return examine()
-    if complain_about_foreign_packages():
-        return 1
+    if command != "doctor":  # the place to look when something is foreign
+        require_ours()
     if command == "--version":
         from .. import __version__
 
         print(f"litmotif {__version__}")
         return 0
-    if command == "list":
-        from .catalogue import show
-
-        return show()
     if command in RUNS:
         from .run import run
 
         return run(arguments)
     if command in OWN:
-        try:
-            own: Callable[[list[str]], int] = import_module(f".commands.{command}", __package__).command
-            return own(arguments[1:])
-        except KeyboardInterrupt:
-            print("litmotif: stopped.", file=sys.stderr)
-            return 130
-    near = difflib.get_close_matches(command, [*RUNS, *OWN, "list", "doctor"], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    print(f"litmotif: there is no command {command!r}.{hint} See litmotif --help.", file=sys.stderr)
-    return 2
+        module = import_module(f".commands.{command}", __package__)
+        return int(getattr(module, command.capitalize())()(arguments[1:]))
+    hint = did_you_mean(command, [*RUNS, *OWN], count=1)
+    raise RequestError(f"there is no command {command!r}.{hint} See litmotif --help.")

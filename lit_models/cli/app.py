@@ -1,4 +1,4 @@
-"""Lightning's command line, with our configs, run folder and rules of resuming."""
+"""Lightning CLI: Lightning's, with our configs, run folder and rules of resuming."""
 
 import sys
 from importlib import import_module
@@ -19,14 +19,15 @@ from datamodules.core import BaseDataModule
 from ..core.checkpoint import read
 from ..core.module import BaseModule
 from ..core.sharding import FSDP2Strategy
-from . import loggers, resume, run_folder
-from .cluster import Cluster
+from ..plugins.checkpoint_io import AtomicCheckpointIO
+from ..plugins.loggers import fault_tolerant
+from ..plugins.slurm_environment import MeetingSLURMEnvironment
+from . import resume, run_folder
 from .links import links_of
-from .origins import PACKAGES
+from .package_paths import PACKAGES
 from .parser import HintingParser
-from .places import place_of
 from .save_config import SaveResolvedConfig
-from .whole_files import WholeFiles
+from .source_location import location_of
 
 
 class Request(NamedTuple):
@@ -36,13 +37,13 @@ class Request(NamedTuple):
         arguments: for the parser: subcommand, configs, overrides.
         overrides: what stands on the command line besides configs.
         name: of the experiment; its runs lie in ``runs/NAME``.
-        left: told what the run leaves, for the report of a failure.
+        artifacts: told what the run leaves, for the report of a failure.
     """
 
     arguments: list[str]
     overrides: list[str]
     name: str
-    left: run_folder.Left
+    artifacts: run_folder.RunArtifacts
 
 
 def import_public() -> None:
@@ -64,7 +65,7 @@ class LitmotifCLI(LightningCLI):
     def __init__(self, request: Request) -> None:
         self.request = request
         self.checkpoint: Path | None = None
-        self.whole_files = WholeFiles()
+        self.checkpoint_io = AtomicCheckpointIO()
         import_public()
         super().__init__(
             BaseModule,
@@ -98,14 +99,14 @@ class LitmotifCLI(LightningCLI):
         sources = {f"model.{name}": f"the data (data.{name})" for name in linked}
         sources |= {f"{part}.seed": "seed_everything" for part in ("model", "data")}
         for key, source in sources.items():
-            if where := place_of(key, HintingParser.files, HintingParser.overrides):
+            if where := location_of(key, HintingParser.files, HintingParser.overrides):
                 parser.error(f"{where}: {key} comes from {source}: set that, or leave it out.")
         which, config["ckpt_path"] = config.get("ckpt_path"), None  # Lightning would let it beat the command line
         if subcommand == "fit":
             which = run_folder.of_requeued_job(self._root()) or which
         if which is not None:
             preferred = ("last", "best") if subcommand == "fit" else ("best", "last")
-            self.checkpoint = self.whole_files.whole(run_folder.find_checkpoint(str(which), self._root(), preferred))
+            self.checkpoint = self.checkpoint_io.intact(run_folder.find_checkpoint(str(which), self._root(), preferred))
             resume.reconcile(config, read(self.checkpoint), self.checkpoint, self.request.overrides, linked)
         elif subcommand != "fit":
             untrained = f"litmotif: {subcommand} without --ckpt_path: these are the weights before any training."
@@ -118,26 +119,27 @@ class LitmotifCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Keep the config as it was asked for, then choose the run folder and write it in."""
         config = self.config[self.subcommand]
-        self.save_config_kwargs["asked"] = config.clone()
-        folder = self.request.left.folder = run_folder.choose(self._root(), self.checkpoint)
+        folder = self.request.artifacts.folder = run_folder.choose(self._root(), self.checkpoint)
+        self.save_config_kwargs |= {"asked": config.clone(), "folder": folder}
         config["ckpt_path"] = str(self.checkpoint) if self.checkpoint else None
         config["weights_only"] = True
         run_folder.place(config["trainer"], folder)
+        for logger in run_folder.configured(config["trainer"].get("logger")):
+            logger["class_path"] = fault_tolerant(logger["class_path"])
         if not config["trainer"].get("fast_dev_run"):
             rank_zero_only(run_folder.keep_metrics)(folder)
-            rank_zero_only(run_folder.sign)(folder)
+            rank_zero_only(run_folder.record_job)(folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add whole files, where one process writes a checkpoint, and the cluster that this process runs on."""
+        """Add atomic checkpoints, where one process writes them, and the cluster that this process runs on."""
         given = self.config_init[self.subcommand]["trainer"]
-        plugins = _as_list(given["plugins"])
+        plugins = given["plugins"] or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
         if str(given["strategy"]).startswith(("auto", "ddp", "fsdp2")):
-            plugins = [*plugins, self.whole_files]
-            self.request.left.unsaved = self.whole_files.unsaved
-        cluster = Cluster() if SLURMEnvironment.detect() else None
-        trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *_as_list(cluster)])
-        for logger in trainer.loggers:
-            loggers.spare(logger)
+            plugins = [*plugins, self.checkpoint_io]
+            self.request.artifacts.unsaved = self.checkpoint_io.unsaved
+        cluster = MeetingSLURMEnvironment() if SLURMEnvironment.detect() else None
+        trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *([cluster] if cluster else [])])
         if cluster and trainer.world_size > 1:
             cluster.expect_all()
         return trainer
@@ -150,7 +152,7 @@ class LitmotifCLI(LightningCLI):
             return
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         weights = best if Path(best).is_file() else None
-        if self.trainer.strategy.broadcast(Path(best).resolve() in self.whole_files.unsaved):
+        if self.trainer.strategy.broadcast(Path(best).resolve() in self.checkpoint_io.unsaved):
             rank_zero_only(print)(f"litmotif: not tested: {best} could not be saved.", file=sys.stderr)
             return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, weights_only=True, verbose=False)
@@ -158,12 +160,8 @@ class LitmotifCLI(LightningCLI):
     def predict(self, model: BaseModule, **options: Any) -> None:
         """Predict, and keep what comes out: ``predictions.pt``, one a process."""
         predictions = self.trainer.predict(model, **options)
-        folder = self.request.left.folder
+        folder = self.request.artifacts.folder
         if predictions is not None and folder is not None and not self.config["predict"]["trainer"]["fast_dev_run"]:
             folder.mkdir(parents=True, exist_ok=True)
             rank = self.trainer.global_rank
             torch.save(predictions, folder / f"predictions{f'_{rank}' if self.trainer.world_size > 1 else ''}.pt")
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]

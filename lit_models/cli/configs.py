@@ -1,19 +1,37 @@
 """Configs by name: those that are shipped, and files."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+
+from litmotif.errors import LitmotifError
+from litmotif.names import did_you_mean
 
 OVERLAYS = ("trainer", "logger", "debug")
 """Folders whose configs change how an experiment runs, not what it is."""
 DEFAULTS = "defaults"
 SERIES = ".series"
 """``NAME.series.yaml`` is a list of configs for ``litmotif series -c NAME``."""
+RENAMED = {
+    "ddpm/base_forest": "state_action/base_forest",
+    "ddpm/g1_base": "state_action/g1_base",
+    "ddpm/g1_large": "state_action/g1_large",
+    "ddpm/g1_paper": "state_action/g1_paper",
+    "ddpm/g1_small": "state_action/g1_small",
+    "ddpm/motion_beat2": "motion/beat2",
+    "ddpm/motion_cmu": "motion/cmu",
+    "ddpm/motion_evaluator": "motion/evaluator",
+    "ddpm/motion_humanml3d": "motion/humanml3d",
+    "ddpm/motion_procedural": "motion/procedural",
+    "ddpm/motion_real": "motion/real",
+    "ddpm/motion_requirement": "motion/requirement",
+    "ddpm/speech_procedural": "motion/speech",
+}
+"""Names of earlier versions, each with what it is called now."""
 
 
-class ConfigError(ValueError):
+class ConfigError(LitmotifError, ValueError):
     """A config that cannot be found, or a file that is none."""
 
 
@@ -44,14 +62,19 @@ def find(name: str) -> Path:
         name: a path, or the name of a shipped config with or without its ending.
 
     Raises:
-        ConfigError: neither; names the nearest.
+        ConfigError: neither; names the new name of an old one, or the nearest.
     """
     shipped = folder() / f"{name.removesuffix('.yaml')}.yaml"
     for candidate in (Path(name), shipped):
         if candidate.is_file():
             return candidate
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
-    hint = f" Nearest: {', '.join(near)}." if near else ""
+    now = RENAMED.get(name.removesuffix(".yaml").rpartition("configs/")[2])
+    if now is not None:
+        raise ConfigError(
+            f"-c {name}: this config is called {now} now: -c {now}. Runs under the old name stay where they are; name "
+            "their folder to go on with one."
+        )
+    hint = did_you_mean(name, names(), cutoff=0.4)
     raise ConfigError(f"-c {name}: no such file, and no shipped config of that name.{hint} See litmotif list.")
 
 

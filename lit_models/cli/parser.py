@@ -1,15 +1,31 @@
-"""The parser: Lightning's, with errors that a person can act on."""
+"""Argument parser: Lightning's, whose errors name the place, the key, and the name that was probably meant."""
 
+import importlib
+import inspect
+import re
 import sys
+from collections.abc import Sequence
 from typing import ClassVar, NoReturn
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from .hints import explain
+from litmotif.names import did_you_mean
+
+from .source_location import Location, locations
+
+ROOT_KEYS = ("seed_everything", "model", "data", "trainer", "ckpt_path", "weights_only", "verbose", "test_after_fit")
+HOMES = {
+    "model": ("lit_models",),
+    "data": ("datamodules",),
+    "callbacks": ("callbacks", "lightning.pytorch.callbacks"),
+    "logger": ("lightning.pytorch.loggers",),
+}
+"""Where the classes of a key come from."""
 
 
 class HintingParser(LightningArgumentParser):
-    """Names the file, the key and the nearest valid name of whatever is wrong, and exits with status 2."""
+    """Explains what is wrong in one line, and exits with status 2."""
 
     files: ClassVar[list[str]] = []
     """Config files of the request: the parser's own messages do not say which one they mean."""
@@ -20,3 +36,75 @@ class HintingParser(LightningArgumentParser):
         """Explain and exit."""
         print(f"litmotif: {explain(message, self.files, self.overrides)}", file=sys.stderr)
         raise SystemExit(2) from ex
+
+
+def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str:
+    """Rewrite a message of jsonargparse about a request, see ``locations``."""
+    key = re.search(r"(?:accept option|Option) '([^']+)'|unrecognized arguments: --([^\s=]+)", message)
+    if key:
+        path = (key[1] or key[2]).split(".")
+        word = path[0] if path[0] not in ROOT_KEYS else path[-1]
+        found = [location for location in locations(word, files, overrides) if word in location.path]
+        wrong = [location for location in found if word not in _keys(location, word)]
+        location = next(iter(wrong or found), None)
+        return _sentence("there is no key", word, location, _keys(location, word))
+    unknown = re.search(r"Expected a dot import path string: ([\w.]+)", message)
+    if unknown:
+        location = next(locations(unknown[1], files, overrides), None)
+        classes = [candidate.__name__ for candidate in _public(location.path if location else tuple(HOMES))]
+        return _sentence("there is no class", unknown[1], location, classes)
+    value = re.search(r'Parser key "([^"]+)":', message)
+    wanted = re.findall(r"Expected an? (.+?)(?:\. Got value|\.?$)", message, re.MULTILINE)
+    given = re.findall(r"(?:Given|Got) value: (.+?)\.?$", message, re.MULTILINE)
+    if value and wanted and given:
+        name = value[1].split(".")[-1]
+        same = (location for location in locations(given[-1], files, overrides) if location.path[-1] == name)
+        location = next(same, None) or next(locations(name, files, overrides), None)
+        where, key_path = (location.where, location.key) if location else ("the request", value[1])
+        kinds = " or ".join(dict.fromkeys(_readable(kind) for kind in wanted))
+        return f"{where}: {key_path} must be {kinds}, not {given[-1]}."
+    missing = re.search(r"arguments are required: .*\b(?:model|data)\b", message)
+    return f"{message}. Choose a config with -c NAME (litmotif list)." if missing else message
+
+
+def _sentence(what: str, word: str, location: Location | None, candidates: Sequence[str]) -> str:
+    if location is None:
+        return f"the request: {what} {word!r}."
+    hint = did_you_mean(word, set(candidates) - {word}, count=1) or f" There are: {', '.join(sorted(candidates))}."
+    return f"{location.where}: {what} {word!r}.{hint}"
+
+
+def _readable(kind: str) -> str:
+    choices = re.fullmatch(r"(?:typing\.)?Literal\[(.*)\]", kind)
+    if choices:
+        return "one of " + choices[1]
+    return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", kind).replace("NoneType", "null")
+
+
+def _keys(location: Location | None, word: str) -> list[str]:
+    """Keys that may stand where ``word`` does."""
+    if location is None or word == location.path[0]:
+        return list(ROOT_KEYS)
+    above = location.path[: location.path.index(word)]
+    candidates = [Trainer] if above == ("trainer",) else _public(above)
+    chosen = [c for c in candidates if c.__name__ == str(location.owner).rpartition(".")[2]]
+    return sorted({name for owner in chosen or candidates for name in _parameters(owner)}) or list(ROOT_KEYS)
+
+
+def _public(path: Sequence[str]) -> list[type]:
+    homes = next((HOMES[key] for key in reversed(path) if key in HOMES), ())
+    modules = [importlib.import_module(home) for home in homes]
+    public = [getattr(module, name) for module in modules for name in module.__all__]
+    return [item for item in public if inspect.isclass(item)]
+
+
+def _parameters(owner: type) -> list[str]:
+    """Names of what a constructor takes, by itself or by what it hands on to its bases."""
+    names = []
+    for base in owner.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return [name for name in names if name != "self"]

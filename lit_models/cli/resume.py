@@ -1,9 +1,9 @@
-"""What a checkpoint was made with, against what is asked for now.
+"""Hyper-parameters of a resumed run: those of the checkpoint against those asked for now.
 
 Defaults give way to config files, these to the checkpoint, and the checkpoint to the command line.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Set
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.checkpoint import CheckpointError, plain
-from .console import console
+from .tables import console
 
 
 class Difference(NamedTuple):
@@ -22,16 +22,12 @@ class Difference(NamedTuple):
     key: str
     checkpoint: Any
     requested: Any
+    used: Any
     explicit: bool
-
-    @property
-    def used(self) -> Any:
-        """The value that wins."""
-        return self.requested if self.explicit else self.checkpoint
 
 
 def reconcile(
-    config: MutableMapping[str, Any], checkpoint: Mapping[str, Any], path: Path, overrides: list[str], linked: set[str]
+    config: MutableMapping[str, Any], checkpoint: Mapping[str, Any], path: Path, overrides: list[str], linked: Set[str]
 ) -> None:
     """Take the checkpoint's hyper-parameters into the config, except where the command line speaks; show the rest.
 
@@ -45,81 +41,55 @@ def reconcile(
     Raises:
         CheckpointError: another class, or the command line asks for another architecture.
     """
-    model_type = resolve_name(config["model"]["class_path"])
+    model_class = resolve_name(config["model"]["class_path"])
     written = checkpoint.get("litmotif", {}).get("class")
-    if written != model_type.__name__:
-        asked = f"the config asks for {model_type.__name__}"
+    if written != model_class.__name__:
+        asked = f"the config asks for {model_class.__name__}"
         raise CheckpointError(f"{path} holds a {written or 'foreign module'}; {asked}. Choose the config of that run.")
-    found = []
-    for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
-        hparams = checkpoint.get(saved, {})
-        if part == "data" and config["data"]["class_path"].rpartition(".")[2] not in checkpoint:
-            continue  # Lightning keeps the state of the data under its class: of other data, options mean other things
-        init_args = config[part]["init_args"]
-        skipped = linked if part == "model" else ()
-        differ = differences(part, hparams, init_args, explicit_keys(overrides, part), skipped)
-        if part == "model":
-            refuse_architecture(differ, model_type.architecture)
-        adopt(differ, init_args)
-        found += differ
-    config["seed_everything"] = config["model"]["init_args"].get("seed", config["seed_everything"])
-    show(found)
-
-
-def explicit_keys(arguments: list[str], part: str) -> set[str]:
-    """The init arguments of ``part`` (``model`` or ``data``) that the command line names, itself or by a link."""
-    keys = set()
-    for token in arguments:
-        name = token.partition("=")[0]
-        if name == "--seed_everything":
-            keys.add("seed")
-        elif name.startswith(f"--{part}."):
-            keys.add(name.removeprefix(f"--{part}.").removeprefix("init_args.").partition(".")[0])
-    return keys
-
-
-def differences(
-    part: str, saved: Mapping[str, Any], requested: Mapping[str, Any], explicit: set[str], skipped: Iterable[str] = ()
-) -> list[Difference]:
-    """Compare the hyper-parameters of a checkpoint with the init arguments of now, key by key but for ``skipped``."""
-    return [
-        Difference(f"{part}.{key}", saved[key], value, key in explicit)
-        for key, value in requested.items()
-        if key in saved and key not in skipped and plain(saved[key]) != plain(value)
-    ]
-
-
-def refuse_architecture(found: list[Difference], architecture: frozenset[str]) -> None:
-    """A network cannot change its shape on the way.
-
-    Raises:
-        CheckpointError: the command line asks for another value; names the key and both.
-    """
+    found = _differences("model", checkpoint.get("hyper_parameters", {}), config, overrides, linked)
     for difference in found:
-        if difference.explicit and difference.key.removeprefix("model.") in architecture:
+        if difference.explicit and difference.key.removeprefix("model.") in model_class.architecture:
             raise CheckpointError(
                 f"--{difference.key} {difference.requested}: the checkpoint's network was built with "
                 f"{difference.checkpoint}. Leave the option out, or train a new model without --ckpt_path."
             )
-
-
-def adopt(found: list[Difference], init_args: MutableMapping[str, Any]) -> None:
-    """Take over the checkpoint's values where the command line says nothing."""
+    if config["data"]["class_path"].rpartition(".")[2] in checkpoint:  # Lightning keeps the state of data under its
+        hparams = checkpoint.get("datamodule_hyper_parameters", {})  # class: options of other data mean other things
+        found += _differences("data", hparams, config, overrides)
     for difference in found:
-        if not difference.explicit:
-            init_args[difference.key.partition(".")[2]] = difference.checkpoint
+        part, _, key = difference.key.partition(".")
+        config[part]["init_args"][key] = difference.used
+    config["seed_everything"] = config["model"]["init_args"].get("seed", config["seed_everything"])
+    _show(found)
+
+
+def _differences(
+    part: str, saved: Mapping[str, Any], config: Mapping[str, Any], overrides: list[str], linked: Set[str] = frozenset()
+) -> list[Difference]:
+    """Compare the hyper-parameters of ``model`` or ``data`` key by key."""
+    explicit = _explicit_keys(overrides, part)
+    return [
+        Difference(f"{part}.{key}", saved[key], value, value if key in explicit else saved[key], key in explicit)
+        for key, value in config[part]["init_args"].items()
+        if key in saved and key not in linked and plain(saved[key]) != plain(value)
+    ]
+
+
+def _explicit_keys(overrides: list[str], part: str) -> set[str]:
+    """The init arguments of ``part`` that the command line names, itself or by a link."""
+    names = [token.partition("=")[0] for token in overrides]
+    own = [name.removeprefix(f"--{part}.") for name in names if name.startswith(f"--{part}.")]
+    keys = {name.removeprefix("init_args.").partition(".")[0] for name in own}
+    return keys | {"seed"} if "--seed_everything" in names else keys
 
 
 @rank_zero_only
-def show(found: list[Difference]) -> None:
+def _show(found: list[Difference]) -> None:
     """Print what differs, and which value is used."""
     if not found:
         return
-    table = Table(title="checkpoint and request differ")
-    for column in ("key", "checkpoint", "requested", "used", "because"):
-        table.add_column(column)
+    table = Table("key", "checkpoint", "requested", "used", "because", title="checkpoint and request differ")
     for difference in found:
         because = "the command line wins" if difference.explicit else "the run goes on as it was"
-        values = (difference.checkpoint, difference.requested, difference.used)
-        table.add_row(difference.key, *(escape(str(plain(value))) for value in values), because)
+        table.add_row(difference.key, *(escape(str(plain(value))) for value in difference[1:4]), because)
     console(stderr=True).print(table)

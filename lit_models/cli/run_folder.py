@@ -1,4 +1,4 @@
-"""The run folder: one place for everything that a run leaves, found again by ``last`` and ``best``."""
+"""Run folder: one place for everything that a run leaves, found again by ``last`` and ``best``."""
 
 import os
 import re
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint_file import LAST, PREVIOUS, predecessor
+from ..core.checkpoint import LAST, PREVIOUS, predecessor
 
 
 @dataclass
-class Left:
-    """What a run leaves behind, known as soon as it is chosen.
+class RunArtifacts:
+    """Artifacts of a run, known as soon as they are.
 
     Attributes:
         folder: the run folder.
@@ -63,13 +63,12 @@ def _next(root: Path) -> str:
     return f"{job}_{len(list(root.glob(f'version_{job}_*'))) + 1}"  # a second run of one job has its own
 
 
-def _job() -> str | None:
-    """This process's job, and its step where ``srun`` has started it: ``812.0``."""
-    names = [os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_STEP_ID") if key in os.environ]
-    return ".".join(names) or None
+def _job() -> str:
+    """This process's job, and its step where ``srun`` has started it: ``812.0``; empty outside of SLURM."""
+    return ".".join(os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_STEP_ID") if key in os.environ)
 
 
-def sign(folder: Path) -> None:
+def record_job(folder: Path) -> None:
     """Write down which cluster job works here, so that it finds its run again when it is requeued."""
     if job := _job():
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,53 +97,49 @@ def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last"
     Raises:
         FileNotFoundError: there is none; lists what was looked for.
     """
-    if which in ("last", "best"):
-        looked_for = [folder / "checkpoints" / f"{which}.ckpt" for folder in versions(root)]
-        none = f"{root} has no run yet"
-    else:
-        path = Path(which)
-        runs = [path, *versions(path)] if path.is_dir() else []
-        looked_for = [run / "checkpoints" / f"{name}.ckpt" for run in runs for name in preferred] or [path]
-        none = ""
+    path, newest = Path(which), which in ("last", "best")
+    runs = versions(root) if newest else [path, *versions(path)] if path.is_dir() else []
+    names = (which,) if newest else preferred
+    looked_for = [run / "checkpoints" / f"{name}.ckpt" for run in runs for name in names] or [path] * (not newest)
     for candidate in looked_for:
         for file in (candidate, predecessor(candidate)):
             if file is not None and file.is_file():
                 return file
-    places = ", ".join(str(path) for path in looked_for) or none
+    places = ", ".join(map(str, looked_for)) or f"{root} has no run yet"
     raise FileNotFoundError(f"--ckpt_path {which}: no such checkpoint. Looked for: {places}.")
 
 
 def place(trainer: MutableMapping[str, Any], folder: Path) -> None:
     """Give the run folder to the trainer, to each logger without a version, and to each ``dirpath`` left open."""
     trainer["default_root_dir"] = str(folder)
-    for logger in _configured(trainer.get("logger")):
+    for logger in configured(trainer.get("logger")):
         kind, given = str(logger["class_path"]).rpartition(".")[2], logger["init_args"]
+        values: dict[str, str] = {}
         if kind in ("TensorBoardLogger", "CSVLogger") and given.get("version") is None:
-            _fill(given, {"save_dir": str(folder.parent), "name": "", "version": folder.name})
+            values = {"save_dir": str(folder.parent), "name": "", "version": folder.name}
         elif kind == "WandbLogger" and given.get("id") is None and given.get("version") is None:
-            _fill(given, {"save_dir": str(folder)} if trainer.get("fast_dev_run") else _of_wandb(folder))
-    for callback in _configured(trainer.get("callbacks")):
+            values = {"save_dir": str(folder)} | ({} if trainer.get("fast_dev_run") else {"id": _wandb_id(folder)})
+        for key, value in values.items():
+            given[key] = value
+    for callback in configured(trainer.get("callbacks")):
         given = callback.get("init_args") or {}
         if "dirpath" in given and given["dirpath"] is None:
             given["dirpath"] = str(folder / "checkpoints")  # where Lightning puts it hangs on the first logger
 
 
-def _configured(value: Any) -> list[Any]:
+def configured(value: Any) -> list[Any]:
+    """Classes of a config: one, or those of a list."""
     values = value if isinstance(value, list) else [value]
     return [item for item in values if hasattr(item, "class_path")]
 
 
-def _fill(given: MutableMapping[str, Any], values: dict[str, str]) -> None:
-    for key, value in values.items():
-        given[key] = value
-
-
-def _of_wandb(folder: Path) -> dict[str, str]:
+def _wandb_id(folder: Path) -> str:
+    """A resumed run goes on under its id."""
     kept = folder / "wandb_id"
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         kept.write_text(secrets.token_hex(4))
-    return {"save_dir": str(folder), "id": kept.read_text()}  # a resumed run goes on under its id
+    return kept.read_text()
 
 
 def keep_metrics(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The resolved config of a run, kept in its folder and sent to every logger."""
+"""Resolved config of a run, kept in its folder and sent to every logger."""
 
 from pathlib import Path
 
@@ -16,27 +16,24 @@ class SaveResolvedConfig(SaveConfigCallback):
         parser: of the subcommand.
         config: what is instantiated, with the run folder in it.
         asked: the config before it was given a run folder, so that it makes a new run when it is used again.
+        folder: of the run.
     """
 
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, asked: Namespace) -> None:
-        super().__init__(parser, config)
-        self.text = parser.dump(asked, skip_none=False)
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, asked: Namespace, folder: Path) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
+        self.text, self.folder = parser.dump(asked, skip_none=False), folder
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write and send at the start of a fit."""
-        folder = trainer.log_dir  # asks all processes, so it must not stand behind a condition on the rank
-        if stage != "fit" or folder is None or not trainer.is_global_zero:
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write and send at the start of a fit, in the first process."""
+        if stage != "fit":
             return
-        self._write(Path(folder))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        earlier = sorted(self.folder.glob("config*.yaml"))
+        if all(path.read_text() != self.text for path in earlier):
+            name = f"config_resumed_{len(earlier)}.yaml" if earlier else "config.yaml"
+            (self.folder / name).write_text(self.text)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", f"```yaml\n{self.text}\n```")
             else:
                 logger.log_hyperparams({"config": yaml.safe_load(self.text)})
-
-    def _write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        earlier = sorted(folder.glob("config*.yaml"))
-        if all(path.read_text() != self.text for path in earlier):
-            name = f"config_resumed_{len(earlier)}.yaml" if earlier else "config.yaml"
-            (folder / name).write_text(self.text)

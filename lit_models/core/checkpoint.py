@@ -1,32 +1,40 @@
-"""Checkpoints: plain data and tensors, read without a pickle, given back as the right class."""
+"""Checkpoints: plain data and tensors, whole or refused, read without a pickle, given back as the right class.
+
+PyTorch's files are ZIP archives whose tensors it reads without looking at their CRC, so that a flipped bit becomes a
+weight: here every CRC is looked at first.
+"""
 
 import importlib
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
+from lightning.pytorch import LightningModule
 
-from .checkpoint_file import LAST, PREVIOUS, damage
+from litmotif.errors import LitmotifError
 
-if TYPE_CHECKING:
-    from .module import BaseModule
-
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"  # how a ZIP file begins, and what PyTorch wrote before it wrote these
+UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError)
+"""What ``zipfile`` and PyTorch raise where the headers of an archive are not as they were."""
 PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LitmotifError, ValueError):
     """A file that is no checkpoint of ours; the message says what it is and what to do."""
 
 
-def describe(module: "BaseModule") -> dict[str, str]:
+def describe(module: LightningModule) -> dict[str, str]:
     """The entry that a checkpoint carries about its class."""
     return {"class": type(module).__name__, "module": type(module).__module__}
 
 
-def require_fit(checkpoint: dict[str, Any], module: "BaseModule", also: Set[str] = frozenset()) -> None:
-    """Refuse a checkpoint of another class, or of another value of what shapes the network or of ``also``.
+def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[str]) -> None:
+    """Refuse a checkpoint of another class, or of another value of a hyper-parameter of ``shape``.
 
     Raises:
         CheckpointError: names both classes, or the hyper-parameter and both its values.
@@ -38,12 +46,41 @@ def require_fit(checkpoint: dict[str, Any], module: "BaseModule", also: Set[str]
             "give back the right class with lit_models.load(path)."
         )
     old = checkpoint.get("hyper_parameters", {})
-    for name in sorted((module.architecture | also) & old.keys()):
+    for name in sorted(shape & old.keys()):
         if plain(old[name]) != plain(module.hparams[name]):
             raise CheckpointError(
                 f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: they do "
                 "not fit. Give it the checkpoint's value, or train a new model."
             )
+
+
+def predecessor(path: Path) -> Path | None:
+    """Where the checkpoint before this one is kept; None for those that keep none."""
+    return path.with_name(PREVIOUS) if path.name == LAST else None
+
+
+def damage(path: Path) -> str | None:
+    """Truncation or changed bytes of a checkpoint file, in words; None where nothing is wrong.
+
+    Args:
+        path: of an existing file; what PyTorch wrote before it wrote archives carries no checksums.
+    """
+    with path.open("rb") as file:
+        begin = file.read(len(ARCHIVE))
+        if begin.startswith(PICKLE):
+            return None
+        fault = "its end is missing" if begin == ARCHIVE else "it is no archive" if begin else "it is empty"
+        try:
+            with zipfile.ZipFile(file) as archive:
+                fault = "its headers are wrong"
+                changed = archive.testzip()
+            if changed is None:
+                torch.load(path, "meta", weights_only=True, mmap=True)  # headers, of which there are no checksums
+        except pickle.UnpicklingError:
+            return None  # whole, whatever it may hold
+        except UNREADABLE:
+            return fault
+    return changed and f"the checksum of {changed} is wrong"
 
 
 def plain(value: Any) -> Any:
@@ -98,7 +135,9 @@ def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
     return checkpoint
 
 
-def load(path: str | Path, weights: Literal["average", "raw"] = "average", map_location: str = "cpu") -> "BaseModule":
+def load(
+    path: str | Path, weights: Literal["average", "raw"] = "average", map_location: str = "cpu"
+) -> LightningModule:
     """Give back a trained module, in eval mode.
 
     Args:
@@ -119,7 +158,7 @@ def load(path: str | Path, weights: Literal["average", "raw"] = "average", map_l
     if name not in package.__all__:
         raise CheckpointError(f"{path} holds {name or 'no class name'}: none of {sorted(package.__all__)}.")
     hparams = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-    module: BaseModule = getattr(package, name)(**hparams)
+    module: LightningModule = getattr(package, name)(**hparams)
     state = checkpoint.get("current_model_state") if weights == "raw" else None
     try:
         module.load_state_dict(state or checkpoint["state_dict"])

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from litmotif.errors import ArgumentTypeError
+
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -23,7 +25,7 @@ def require_plain(hparams: Mapping[str, Any], owner: str) -> None:
         offender = _offender(value, str(name))
         if offender is not None:
             where, bad = offender
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"{owner}({where}=...): {type(bad).__module__}.{type(bad).__qualname__} is no plain value. "
                 "Give numbers, strings, bools, None, lists or dicts of these (e.g. str(path), float(x))."
             )

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
@@ -10,17 +11,19 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from litmotif.errors import ArgumentError, ArgumentTypeError, LitmotifError
+from litmotif.seeding import generator, seed_globally
+
 from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import require_plain
 from .quick_log import QuickLog
-from .seeding import generator, seed_globally
 
 NEVER = 2**31
 """Epochs after which Lightning would step a schedule that counts epochs."""
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(LitmotifError, RuntimeError):
     """The loss was NaN or infinite; the weights are those before the step."""
 
 
@@ -82,7 +85,15 @@ class BaseModule(QuickLog):
         self.save_hyperparameters()
         require_plain(self.hparams, type(self).__name__)
         if lr_schedule == "plateau" and warmup:
-            raise ValueError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
+            raise ArgumentError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
+
+    @property
+    def attached(self) -> Trainer | None:
+        """The trainer, where there is one."""
+        try:
+            return self.trainer
+        except RuntimeError:
+            return None
 
     # ------------------------------------------------------------------ the network on its devices
     def configure_model(self) -> None:
@@ -91,17 +102,16 @@ class BaseModule(QuickLog):
         Raises:
             TypeError: this algorithm cannot be sharded.
         """
-        sharded = self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy)
-        if sharded and not self.entries:
-            raise TypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
+        strategy = self.attached and self.attached.strategy
+        if isinstance(strategy, ModelParallelStrategy) and not self.entries:
+            raise ArgumentTypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
         if self._configured:
             return
         self._configured = True
         if self.hparams["activation_checkpointing"]:
             sharding.recompute(self)
-        if sharded:
-            assert self.device_mesh is not None  # noqa: S101  # the strategy has set it
-            sharding.shard(self, self.device_mesh["data_parallel"], self.entries)
+        if isinstance(strategy, ModelParallelStrategy):
+            sharding.shard(self, strategy.device_mesh["data_parallel"], self.entries)
 
     def on_validation_start(self) -> None:
         """Evaluate on whole weights."""
@@ -147,7 +157,7 @@ class BaseModule(QuickLog):
         h, strategy = self.hparams, self.trainer.strategy
         sharded = h["shard_optimizer"] and self.trainer.world_size > 1
         if sharded and not (self.automatic_optimization and isinstance(strategy, DDPStrategy)):
-            raise ValueError(
+            raise ArgumentError(
                 "shard_optimizer belongs to trainer.strategy=ddp, and not to reinforcement learning: leave it out here."
             )
         fused = h["fused"] and not str(self.trainer.precision).endswith("-mixed")  # Lightning cannot clip these
@@ -155,7 +165,7 @@ class BaseModule(QuickLog):
         if h["optimizer"] == "adamw":
             return optim.adamw(trained, *settings, sharded)
         if sharded or not (isinstance(strategy, SingleDeviceStrategy) or type(strategy) is DDPStrategy):
-            raise ValueError(
+            raise ArgumentError(
                 "optimizer='muon' needs whole matrices in each process: use trainer.strategy=ddp and "
                 "shard_optimizer=false, or optimizer='adamw'."
             )
@@ -212,7 +222,7 @@ class BaseModule(QuickLog):
         if name in known:
             return float(known[name])
         if self._restored_metric is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"lr_schedule='plateau' follows {name!r}, which nobody logs. Set monitor: {sorted(known)}."
             )
         return self._restored_metric
@@ -246,8 +256,8 @@ class BaseModule(QuickLog):
             CheckpointError: the checkpoint does not belong to this class, to this architecture or, in training, to this
                 optimiser.
         """
-        training = self._trainer is not None and self.trainer.training
-        require_fit(checkpoint, self, {"optimizer"} if training else set())
+        training = self.attached is not None and self.attached.training
+        require_fit(checkpoint, self, self.architecture | ({"optimizer"} if training else set()))
         self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
         old = checkpoint.get("hyper_parameters", {})
         optim.rescale_restored(

@@ -8,6 +8,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from litmotif.errors import ArgumentError
+
 from .muon import MuonWithAdamW, matrices
 
 OptimizerName = Literal["adamw", "muon"]
@@ -70,7 +72,7 @@ def muon(module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, 
     """
     hidden = matrices(module)
     if not hidden:
-        raise ValueError("optimizer='muon': none of the layers to train has a matrix. Use optimizer='adamw'.")
+        raise ArgumentError("optimizer='muon': none of the layers to train has a matrix. Use optimizer='adamw'.")
     others = decay_groups(module, weight_decay, without=hidden)
     return MuonWithAdamW(hidden, others, lr, weight_decay, betas, fused and has_fused_kernel(module))
 
@@ -90,7 +92,7 @@ def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamm
         ValueError: the schedule needs a finite length and the run has none.
     """
     if name in ("cosine", "linear") and not math.isfinite(total):
-        raise ValueError(
+        raise ArgumentError(
             f"lr_schedule={name!r} needs a run of known length: set trainer.max_steps or trainer.max_epochs, "
             "or choose lr_schedule 'constant', 'exponential' or 'plateau'."
         )

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
@@ -87,12 +87,25 @@ class FSDP2Strategy(ModelParallelStrategy):
     """
 
     def __init__(self) -> None:
-        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
+        super().__init__(save_distributed_checkpoint=False)
+        self._everyone: DeviceMesh | None = None
 
     def setup_environment(self) -> None:
-        """Every process holds a shard."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
+        """Every process holds a shard; its parent would have those of one node hold the same."""
         super().setup_environment()
+        size, names = (self.world_size,), ("data_parallel",)
+        self._everyone = init_device_mesh(self.root_device.type, size, mesh_dim_names=names)
+
+    @property
+    def device_mesh(self) -> DeviceMesh:
+        """All processes, in one dimension ``data_parallel``.
+
+        Raises:
+            RuntimeError: there are none yet.
+        """
+        if self._everyone is None:
+            raise RuntimeError("The processes have not met yet.")
+        return self._everyone
 
     @property
     def lightning_restore_optimizer(self) -> bool:

@@ -5,9 +5,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from litmotif.batches.rollouts import Act, Episodes
+from litmotif.errors import ArgumentError
+from litmotif.seeding import generator
+
 from ..core.module import BaseModule
-from ..core.seeding import generator
-from .batch import Act, EpisodesLike, EvaluationLike
+from .environments import EvaluationLike
 from .metrics import EpisodeStatistics, feasibility_first
 from .network import CategoricalPolicy, GaussianPolicy, Policy, RunningMoments
 
@@ -51,7 +54,7 @@ class Acting(BaseModule):
         super().__init__(**kwargs)
         self.cost_names, self.limits = list(cost_names or []), dict(cost_limits or {})
         if unknown := set(self.limits) - set(self.cost_names):
-            raise ValueError(
+            raise ArgumentError(
                 f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
             )
         self.policy: Policy = (
@@ -107,7 +110,7 @@ class Acting(BaseModule):
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> EpisodesLike:
+    def _episodes(self, batch: EvaluationLike, batch_idx: int) -> Episodes:
         source = generator(self.hparams["seed"], 1, batch_idx)
         return batch.evaluate(self._actor(batch.first, batch.total, source, self.hparams["deterministic"]))
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from ..core.intervals import rate
-from .batch import EpisodesLike
+from litmotif.batches.rollouts import Episodes
+from litmotif.intervals import rate
 
 
 class EpisodeStatistics(Metric):
@@ -41,7 +41,7 @@ class EpisodeStatistics(Metric):
         for name in ("returns", "costs", "lengths", "success", "measures"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, episodes: EpisodesLike) -> None:
+    def update(self, episodes: Episodes) -> None:
         """Add episodes.
 
         Args:

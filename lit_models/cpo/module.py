@@ -6,8 +6,10 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+from litmotif.seeding import generator
+
 from ..core import optim
-from ..core.seeding import generator
 from .on_policy import OnPolicy
 from .optimizer import Surrogates, TrustRegion
 from .samples import Samples
@@ -50,7 +52,7 @@ class CPO(OnPolicy):
         **kwargs: Any,
     ) -> None:
         if not 0.0 < fisher_fraction <= 1.0:
-            raise ValueError(f"fisher_fraction={fisher_fraction} must be in (0, 1].")
+            raise ArgumentError(f"fisher_fraction={fisher_fraction} must be in (0, 1].")
         super().__init__(**kwargs)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -79,7 +81,7 @@ class CPO(OnPolicy):
         """One step of the trust region, counted by the trainer."""
         needed = len(samples.gaps) + 2
         if samples.count < needed:
-            raise ValueError(
+            raise ArgumentError(
                 f"An update has {samples.count} samples and needs at least {needed}: raise data.num_envs or "
                 "data.rollout_length."
             )

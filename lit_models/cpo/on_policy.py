@@ -11,9 +11,12 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from litmotif.batches.rollouts import Rollout
+from litmotif.errors import ArgumentError, LitmotifError
+
 from .acting import Acting
 from .advantage import gae
-from .batch import CollectorLike, RolloutLike
+from .environments import CollectorLike
 from .metrics import excess
 from .network import Critics, Distribution, RunningMoments
 from .samples import Samples, sample_index
@@ -26,7 +29,7 @@ PROGRESS = ("return", "cost_share", "kl_share", "steps_per_second")
 """What the progress bar shows."""
 
 
-class InfeasibleLimitError(RuntimeError):
+class InfeasibleLimitError(LitmotifError, RuntimeError):
     """The policy was in recovery for long, and the cost no longer falls: no policy found keeps the limit."""
 
 
@@ -87,7 +90,7 @@ class OnPolicy(Acting):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Of the critics: the one that ``lr`` is about. Only the policy's steps count as steps of the trainer."""
         if self.hparams["lr_schedule"] == "plateau":
-            raise ValueError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
+            raise ArgumentError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
         return self.with_schedule(self.make_optimizer(self.critics))
 
     # ------------------------------------------------------------------ training
@@ -109,7 +112,7 @@ class OnPolicy(Acting):
             self.log(f"train/{name}", value, prog_bar=name in PROGRESS, batch_size=1)
         self.step_schedules("step")  # left to a module that optimises by hand
 
-    def _samples(self, rollout: RolloutLike, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:
+    def _samples(self, rollout: Rollout, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:
         """The samples of the update, the critics' targets (S, K), and what to log."""
         with torch.no_grad():
             signals = torch.cat((rollout.reward.unsqueeze(-1), rollout.costs), dim=-1)  # (T, N, K)
@@ -151,7 +154,7 @@ class OnPolicy(Acting):
         self._watch(episode)
         return samples, targets.flatten(0, 1), report
 
-    def _advantages(self, rollout: RolloutLike, signals: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def _advantages(self, rollout: Rollout, signals: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
         """(T, N, K) advantages and value targets, in the unit of the signals."""
         h = self.hparams
         after = torch.cat((rollout.last_observation, rollout.final_observation))
@@ -172,7 +175,7 @@ class OnPolicy(Acting):
         values: Tensor = self.critics(observation)
         return values * moments.std.float() + moments.mean.float()
 
-    def _episode_means(self, rollout: RolloutLike, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
+    def _episode_means(self, rollout: Rollout, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
         """Mean episode length, and the mean reward and costs a step (K,)."""
         ends = rollout.ended.sum().double().unsqueeze(0)
         packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], ends)))
@@ -246,7 +249,7 @@ class OnPolicy(Acting):
     # ------------------------------------------------------------------ processes and failures
     def reduce(self, tensor: Tensor) -> Tensor:
         """Sum over the processes."""
-        if self._trainer is None or self.trainer.world_size == 1:
+        if self.attached is None or self.attached.world_size == 1:
             return tensor
         summed: Tensor = self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum")
         return summed
@@ -278,13 +281,13 @@ def set_gradients(parameters: Sequence[Tensor], packed: Tensor) -> None:
         start += parameter.numel()
 
 
-def _require_finite(rollout: RolloutLike) -> None:
+def _require_finite(rollout: Rollout) -> None:
     """Refuse what would spoil every statistic at once."""
     for name in ("observation", "reward", "costs"):
         values: Tensor = getattr(rollout, name)
         if not values.isfinite().all():
             t, row = (~values.isfinite()).nonzero()[0, :2].tolist()
-            raise ValueError(
+            raise ArgumentError(
                 f"The environment gave a non-finite {name} at step {t} of this rollout in row {row}. "
                 "The weights are those before this update."
             )

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim import Optimizer
 
+from litmotif.errors import ArgumentError
+
 from .trust_region import Case, Floats, Step, conjugate_gradient, dots, solve
 
 Solver = Callable[[float, Floats, Floats, Floats, float], Step]
@@ -223,7 +225,7 @@ class TrustRegion(Optimizer):
         }
         super().__init__(params, defaults)
         if len(self.param_groups) != 1:
-            raise ValueError("TrustRegion takes one group: a trust region has one radius.")
+            raise ArgumentError("TrustRegion takes one group: a trust region has one radius.")
         self.reduce, self.solver = reduce, solver
         self.gaps = np.zeros(0)
 

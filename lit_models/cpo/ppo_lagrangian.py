@@ -6,7 +6,8 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from ..core.seeding import generator
+from litmotif.seeding import generator
+
 from .network import Distribution
 from .on_policy import OnPolicy, set_gradients
 from .samples import Samples

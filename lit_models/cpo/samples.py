@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .batch import CollectorLike
+from .environments import CollectorLike
 from .network import Distribution
 from .trust_region import Floats
 

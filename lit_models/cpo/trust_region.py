@@ -21,6 +21,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_tri
 from scipy.optimize import nnls
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 Floats = NDArray[np.float64]
 Case = Literal["inactive", "boundary", "recovery", "infeasible"]
 """Which step it is.
@@ -79,11 +81,11 @@ def solve(q: float, r: Floats, s: Floats, c: Floats, delta: float) -> Step:
     r, s, c = (np.asarray(a, dtype=np.float64) for a in (r, s, c))
     m = len(c)
     if not (np.isfinite(q) and all(np.isfinite(a).all() for a in (r, s, c))) or not delta > 0:
-        raise ValueError(
+        raise ArgumentError(
             f"The trust-region problem is not finite, or delta={delta} is not above 0: q={q}, r={r}, c={c}."
         )
     if m > MOST_CONSTRAINTS:
-        raise ValueError(f"{m} constraints; at most {MOST_CONSTRAINTS} can be solved exactly. Sum some of them.")
+        raise ArgumentError(f"{m} constraints; at most {MOST_CONSTRAINTS} can be solved exactly. Sum some of them.")
     norms: Floats = np.sqrt(np.maximum(np.diag(s), 0.0)) if m else np.zeros(0)
     usable = norms > 1e-9 * max(norms.max(initial=0.0), np.sqrt(max(q, 0.0)))
     index = np.flatnonzero(usable)

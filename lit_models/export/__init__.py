@@ -1,1 +1,1 @@
-"""Trained models as files for other runtimes, each proven on frames before it is left."""
+"""Model export: files for other runtimes, each proven on frames before it is left."""

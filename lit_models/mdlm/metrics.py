@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..core.intervals import rate
+from litmotif.intervals import rate
+
 from .network import NUM_ACTIONS
 
 Policy = Callable[[Any], Tensor]

@@ -6,10 +6,12 @@ from typing import Any, ClassVar, Literal, overload
 import torch
 from torch import Tensor
 
+from litmotif.batches.plans import Observation, PlanBatch
+from litmotif.seeding import generator
+
+from ..core.modes import evaluating
 from ..core.module import BaseModule
-from ..core.seeding import generator
 from . import diffusion
-from .batch import Batch, Observation, ObservationLike
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
 from .network import END, MASK, Memory, PlanDiT
 from .observation import Positions
@@ -109,7 +111,7 @@ class MDLMDiT(BaseModule):
         self.likelihood = PlanLikelihood()
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: PlanBatch, batch_idx: int) -> Tensor:
         """The weighted loss at low-discrepancy times; the true NELBO is logged beside it, whatever the weight."""
         draws, world = self.hparams["draws_per_plan"], self.trainer.world_size
         rows = len(batch.plan) * world
@@ -149,19 +151,19 @@ class MDLMDiT(BaseModule):
         return torch.randn(size, generator=source, device=source.device)
 
     # ------------------------------------------------------------------ evaluation
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: PlanBatch, batch_idx: int) -> None:
         """Add the plans of a batch to the NELBO."""
         self._evaluate(batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: PlanBatch, batch_idx: int) -> None:
         """Add the plans of a batch to the NELBO."""
         self._evaluate(batch)
 
-    def _evaluate(self, batch: Batch) -> None:
+    def _evaluate(self, batch: PlanBatch) -> None:
         actions = ((batch.plan != END).sum(dim=1) + 1).clamp(max=self.horizon)
         self.likelihood.update(self.evaluate_nelbo(batch), batch.floor, actions)
 
-    def evaluate_nelbo(self, batch: Batch) -> Tensor:
+    def evaluate_nelbo(self, batch: PlanBatch) -> Tensor:
         """The NELBO of each plan (B,), nats, at fixed numbers of masked slots and seeded masks."""
         levels = min(self.hparams["validation_levels"] or self.horizon, self.horizon)
         sources = [generator(self.hparams["seed"], int(item)) for item in batch.item]
@@ -209,7 +211,7 @@ class MDLMDiT(BaseModule):
         return {"model": model} | (simulator.baselines(split, rank, world) if split == "test" else {})
 
     # ------------------------------------------------------------------ planning
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: PlanBatch, batch_idx: int) -> Tensor:
         """Plans (B, L) for the observations of a batch."""
         return self.plan(batch.observation, seed=batch_idx)
 
@@ -222,9 +224,9 @@ class MDLMDiT(BaseModule):
     def plan(self, observation: Mapping[str, Any], seed: int = 0) -> list[int]: ...
 
     @overload
-    def plan(self, observation: ObservationLike, seed: int = 0) -> Tensor: ...
+    def plan(self, observation: Observation, seed: int = 0) -> Tensor: ...
 
-    def plan(self, observation: ObservationLike | Mapping[str, Any], seed: int = 0) -> Tensor | list[int]:
+    def plan(self, observation: Observation | Mapping[str, Any], seed: int = 0) -> Tensor | list[int]:
         """Plan from what the environment shows.
 
         Args:
@@ -249,14 +251,11 @@ class MDLMDiT(BaseModule):
         return plan[: plan.index(END)] if END in plan else plan
 
     @torch.no_grad()
-    def _plan(self, observation: ObservationLike, source: torch.Generator) -> Tensor:
+    def _plan(self, observation: Observation, source: torch.Generator) -> Tensor:
         h = self.hparams
-        training = self.training
-        self.eval()
         moved = Observation(
             *(part.to(self.device) for part in (observation.image, observation.direction, observation.mission))
         )
-        memory = self.network.encode(moved)
 
         def denoise(tokens: Tensor, t: Tensor) -> Tensor:
             noise = self._noise(source, len(tokens))
@@ -264,6 +263,6 @@ class MDLMDiT(BaseModule):
             return self.network.decode(tokens.to(self.device), memory, t.to(self.device), noise)
 
         sampler = Sampler(denoise, self.horizon, MASK, END, self.schedule, h["temperature"], source)
-        plan = sample(sampler, h["sampler"], len(moved.direction), h["sampling_steps"])
-        self.train(training)
-        return plan
+        with evaluating(self):
+            memory = self.network.encode(moved)
+            return sample(sampler, h["sampler"], len(moved.direction), h["sampling_steps"])

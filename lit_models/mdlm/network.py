@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..layers.dit import DiTBlock, KeyValue, Modulations, modulate
-from ..layers.embedding import TimeEmbedding
-from .batch import ObservationLike
+from litmotif.batches.plans import Observation
+
+from ..layers.dit import DiTBlock, KeyValue, Modulations, TimeEmbedding, modulate
 from .observation import ObservationTokens, Positions
 
 NUM_ACTIONS = 7
@@ -93,7 +93,7 @@ class PlanDiT(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def encode(self, observation: ObservationLike) -> Memory:
+    def encode(self, observation: Observation) -> Memory:
         """Encode observations; rows stay independent of each other and of any plan.
 
         Args:

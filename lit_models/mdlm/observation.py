@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .batch import ObservationLike
+from litmotif.batches.plans import Observation
 
 EMPTY, AGENT = 1, 10
 """Object ids of an empty cell, and of the agent in a full view."""
@@ -75,7 +75,7 @@ class ObservationTokens(nn.Module):
         self.directions = nn.Embedding(4, hidden_size)
         self.words = nn.Embedding(num_words + 1, hidden_size)
 
-    def forward(self, observation: ObservationLike) -> tuple[Tensor, Tensor | None]:
+    def forward(self, observation: Observation) -> tuple[Tensor, Tensor | None]:
         """Embed an observation.
 
         Returns:

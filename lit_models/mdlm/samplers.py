@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from .diffusion import NoiseSchedule
 
 SamplerName = Literal["ancestral", "first_hitting", "confidence"]
@@ -173,11 +175,11 @@ def sample(sampler: Sampler, name: SamplerName, batch: int, steps: int | None = 
     """
     steps = sampler.length if steps is None else steps
     if steps < 1:
-        raise ValueError(f"sampling_steps={steps}: at least 1 step is needed.")
+        raise ArgumentError(f"sampling_steps={steps}: at least 1 step is needed.")
     if name == "ancestral":
         return sampler.ancestral(batch, steps)
     if name == "confidence":
         return sampler.confidence(batch, min(steps, sampler.length))
     if name == "first_hitting":
         return sampler.first_hitting(batch)
-    raise ValueError(f"sampler={name!r}: choose 'ancestral', 'first_hitting' or 'confidence'.")
+    raise ArgumentError(f"sampler={name!r}: choose 'ancestral', 'first_hitting' or 'confidence'.")

@@ -1,1 +1,1 @@
-"""Five small music models that run in real time, frame by frame."""
+"""Real-time music models: five small ones that run frame by frame."""

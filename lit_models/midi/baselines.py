@@ -1,18 +1,36 @@
-"""Predictions that need no model; every metric stands beside theirs."""
+"""Baselines: predictions that need no model; every metric stands beside theirs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..core.seeding import generator
+from litmotif.batches.music import MusicBatch
+from litmotif.seeding import generator
+
+from .losses import valid_frames
+
+Row = Callable[[Any, MusicBatch], Tensor]
+"""The module, of which it takes ``target_mean`` and ``hparams``, and a batch -> predictions (B, T, K)."""
 
 
-def constant(target_mean: Tensor, targets: Tensor) -> Tensor:
-    """The mean over the training songs (K,) everywhere: of classes their frequency, so the likeliest is the majority.
+def constant(module: Any, batch: MusicBatch) -> Tensor:
+    """The mean over the training songs everywhere: of classes their frequency, so the likeliest is the majority."""
+    return module.target_mean.expand_as(batch.targets)  # type: ignore[no-any-return]
 
-    Returns:
-        (B, T, K).
-    """
-    return target_mean.expand_as(targets)
+
+def chance(module: Any, batch: MusicBatch) -> Tensor:
+    """``shuffled`` by the seed of the module."""
+    return shuffled(batch.targets, batch.mask, batch.song, module.hparams["seed"])
+
+
+def last_known(module: Any, batch: MusicBatch) -> Tensor:
+    """``copy``; the constant before anything is known."""
+    return copy(batch.targets, batch.mask, module.target_mean)
+
+
+ROWS: Mapping[str, Row] = {"constant": constant, "chance": chance, "copy": last_known}
 
 
 def copy(targets: Tensor, mask: Tensor, first: Tensor) -> Tensor:
@@ -48,17 +66,14 @@ def shuffled(targets: Tensor, mask: Tensor, song: Tensor, seed: int = 0) -> Tens
         (B, T, K); 0 where the mask is off.
     """
     key = torch.full(targets.shape[:2], torch.inf)
-    for row, (index, length) in enumerate(zip(song.tolist(), _lengths(mask).tolist(), strict=True)):
+    for row, (index, length) in enumerate(zip(song.tolist(), valid_frames(mask).sum(dim=1).tolist(), strict=True)):
         key[row, :length] = torch.rand(length, generator=generator(seed, index))
     drawn = key.to(targets.device)[..., None].masked_fill(~mask, torch.inf)  # (B, T, K)
     source, place = drawn.argsort(dim=1), (~mask).int().argsort(dim=1, stable=True)
     return torch.zeros_like(targets).scatter(1, place, targets.gather(1, source)).masked_fill(~mask, 0.0)
 
 
-def valid_frames(mask: Tensor) -> Tensor:
-    """Frames up to the last one with a known target (B, T) bool, from the mask (B, T, K)."""
-    return mask.any(dim=2).flip(1).cummax(dim=1).values.flip(1)
-
-
-def _lengths(mask: Tensor) -> Tensor:
-    return valid_frames(mask).sum(dim=1)
+def constant_logits(target_mean: Tensor, keys: bool, least: float) -> Tensor:
+    """Logits (K,) of the mean target, its probabilities no less than ``least``; of independent keys or of classes."""
+    share = target_mean.clamp(least, 1 - least)
+    return share.logit() if keys else share.log()

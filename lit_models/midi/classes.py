@@ -1,22 +1,29 @@
-"""How often the right class is found."""
+"""Classification accuracies and macro precision, recall and F1 over frames."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from .equivariance import STILL, pitch_classes
+from .losses import ratio
 from .metrics import Found, gathered
-
-ROOT = re.compile("[A-G][b#]?")
 
 
 def roots(outputs: Sequence[str]) -> list[int]:
-    """A number for the root of each chord class, from names such as ``class3:Eb:maj`` and ``C:7``."""
-    found = [next(filter(ROOT.fullmatch, name.split(":")[:-1]), name) for name in outputs]
+    """A number for the root of each chord class, from names such as ``class3:Eb:maj``; none of no names."""
+    found = [k if root == STILL else -root - 1 for k, root in enumerate(pitch_classes(outputs))]
     return [found.index(root) for root in found]
+
+
+def hits(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Frames whose class is found, and frames with a known class: (2,). Arguments as of ``Classes.update``."""
+    truth = target.masked_fill(~mask, 0.0)
+    right = prediction.argmax(dim=-1) == truth.argmax(dim=-1)  # (B, T)
+    return ratio(right.float(), truth.amax(dim=-1) > 0)
 
 
 class Classes(Metric):
@@ -29,7 +36,7 @@ class Classes(Metric):
 
     Args:
         size: classes K.
-        roots: a number for the root of each class; None leaves ``root_accuracy`` out.
+        roots: a number for the root of each class; none leaves ``root_accuracy`` out.
         prefix: before every name.
     """
 
@@ -38,10 +45,10 @@ class Classes(Metric):
     hits: Tensor
     frames: Tensor
 
-    def __init__(self, size: int, roots: Sequence[int] | None = None, prefix: str = "", **kwargs: Any) -> None:
+    def __init__(self, size: int, roots: Sequence[int] = (), prefix: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size, self.prefix = size, prefix
-        self.roots = None if roots is None else torch.tensor(list(roots))
+        self.roots = torch.tensor(list(roots)) if roots else None
         gathered(self, "confusion", (size, size), torch.int64)
         gathered(self, "hits", (2,), torch.int64)
         gathered(self, "frames", (2,), torch.int64)
@@ -57,8 +64,7 @@ class Classes(Metric):
         truth = target.masked_fill(~mask, 0.0)
         known, right = truth.amax(dim=-1) > 0, truth.argmax(dim=-1)  # (B, T)
         best = prediction.argsort(dim=-1, descending=True, stable=True)[..., :3]  # (B, T, 3)
-        cell = right[known] * self.size + best[..., 0][known]
-        self.confusion += torch.bincount(cell, minlength=self.size**2).view(self.size, self.size)
+        self.confusion += multiclass_confusion_matrix(best[..., 0][known], right[known], self.size, validate_args=False)
         change = known[:, 1:] & known[:, :-1] & (right[:, 1:] != right[:, :-1])
         found = best[:, 1:, 0] == right[:, 1:]
         top = (best == right[..., None]).any(dim=-1) & known
@@ -68,9 +74,9 @@ class Classes(Metric):
     def compute(self) -> Found:
         """All by name; NaN where there was no frame."""
         counts = self.confusion.double()  # truth in rows
-        hit, truth, told = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        occurs = truth + told > 0
-        ratios = {"precision": hit / told, "recall": hit / truth, "f1": 2 * hit / (truth + told)}
+        hit, truth, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+        occurs = truth + predicted > 0
+        ratios = {"precision": hit / predicted, "recall": hit / truth, "f1": 2 * hit / (truth + predicted)}
         found = {"accuracy": hit.sum() / truth.sum(), "top3_accuracy": self.hits[0] / self.frames[0]}
         if self.roots is not None:
             root = self.roots.to(counts.device)

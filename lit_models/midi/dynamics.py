@@ -1,17 +1,15 @@
-"""DynamicsEngine: how hard and how long each note is played."""
+"""Expressive dynamics (DynamicsEngine): velocity and articulation of each note."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-from . import losses
-from .batch import Batch
 from .classes import Classes
+from .evaluation import Score
 from .losses import Regression as RegressionLoss
-from .metrics import Regression
+from .losses import Term
+from .metrics import Regression, absolute_error
 from .module import SequenceModule
 from .network import Hidden
 
@@ -38,6 +36,17 @@ class DynamicsEngine(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("relu", 128), ("relu", 64))
+    last = nn.Sigmoid
+    terms: ClassVar = {
+        "velocity": Term("distance", VELOCITY),
+        "articulation": Term("distance", ARTICULATION, "articulation_weight"),
+        "class": Term("classes", CLASSES, "class_weight"),
+    }
+    scores: ClassVar = {
+        "velocity": Score(lambda h: Regression(1, prefix="velocity_"), VELOCITY, absolute_error),
+        "articulation": Score(lambda h: Regression(1, prefix="articulation_"), ARTICULATION),
+        "class": Score(lambda h: Classes(6, prefix="class_"), CLASSES),
+    }
     headline = "velocity_mae"
 
     def __init__(
@@ -52,50 +61,9 @@ class DynamicsEngine(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
 
-    def last_activation(self) -> nn.Module:
-        """Sigmoid."""
-        return nn.Sigmoid()
-
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Three ratios."""
-        return {"velocity": (2,), "articulation": (2,), "class": (2,)}
-
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Distances, and the cross-entropy."""
-        h, targets, mask = self.hparams, batch.targets, batch.mask
-        off = losses.distance(self.activation(logits), targets, h["regression"], h["huber_delta"])  # (B, T, K)
-        return {
-            "velocity": losses.ratio(off[..., VELOCITY], mask[..., VELOCITY]),
-            "articulation": losses.ratio(off[..., ARTICULATION], mask[..., ARTICULATION]),
-            "class": losses.class_nll(logits[..., CLASSES], targets[..., CLASSES], mask[..., CLASSES]),
-        }
-
-    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The three terms."""
-        h = self.hparams
-        weights = {"velocity": 1.0, "articulation": h["articulation_weight"], "class": h["class_weight"]}
-        return {name: weight * losses.mean(sums[name]) for name, weight in weights.items()}
-
-    def metrics(self) -> dict[str, Metric]:
-        """Errors and correlations of both, accuracies of the class."""
-        return {
-            "velocity": Regression(1, prefix="velocity_"),
-            "articulation": Regression(1, prefix="articulation_"),
-            "class": Classes(6, prefix="class_"),
-        }
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Errors of the velocity."""
-        return losses.ratio((outputs - batch.targets).abs()[..., VELOCITY], batch.mask[..., VELOCITY])
-
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Velocities in 0-1."""
-        for name, columns in (("velocity", VELOCITY), ("articulation", ARTICULATION), ("class", CLASSES)):
-            scores[name].update(prediction[..., columns], batch.targets[..., columns], batch.mask[..., columns])
-
     @torch.no_grad()
     def express(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """How notes shall be played.
+        """Performance of notes.
 
         Args:
             inputs: raw features (B, T, F).

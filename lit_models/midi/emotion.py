@@ -1,22 +1,40 @@
-"""EmotionRecognizer: valence and arousal of what is heard."""
+"""Music emotion recognition (EmotionRecognizer): valence and arousal of what is heard."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric
 
-from ..core.seeding import generator
-from . import losses
-from .batch import Batch
-from .metrics import Regression
+from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
+from litmotif.seeding import generator
+
+from .evaluation import Score
+from .losses import Term
+from .metrics import Regression, cosine
 from .module import SequenceModule
 from .network import Hidden
 
-VALENCE_AROUSAL, QUADRANT, MODE, DENSITY = slice(0, 2), slice(2, 6), 6, 7
+VALENCE_AROUSAL, QUADRANT, MODE, DENSITY = slice(0, 2), slice(2, 6), slice(6, 7), slice(7, 8)
 """Columns of the targets; the others are reserved."""
+
+
+class QuadrantAccuracy(MeanMetric):
+    """The share of frames where both signs are right."""
+
+    def update(self, prediction: Tensor, target: Tensor, mask: Tensor) -> None:  # type: ignore[override]
+        """Add valence and arousal (B, T, 2), and which are known."""
+        same = ((prediction >= 0) == (target >= 0)).all(dim=-1)
+        super().update(same.float(), weight=mask.all(dim=-1).float())
+
+
+def uniform_points(module: "EmotionRecognizer", batch: MusicBatch) -> Tensor:
+    """Chance: one point a song, uniform over the square, for many a song has one label throughout."""
+    seed, shape = module.hparams["seed"], batch.targets.shape
+    points = [2 * torch.rand(shape[2], generator=generator(seed, song)) - 1 for song in batch.song.tolist()]
+    return torch.stack(points)[:, None].expand(shape).to(batch.targets)
 
 
 class EmotionRecognizer(SequenceModule):
@@ -35,6 +53,19 @@ class EmotionRecognizer(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("tanh", 512), ("tanh", 256), ("lstm", 128))
+    last = nn.Tanh
+    terms: ClassVar = {
+        "error": Term("distance", VALENCE_AROUSAL),
+        "ccc": Term("concordance", VALENCE_AROUSAL, "ccc_weight"),
+        "quadrant": Term("classes", QUADRANT, "auxiliary_weight"),
+        "mode": Term("sign", MODE, "auxiliary_weight"),
+        "density": Term("distance", DENSITY, "auxiliary_weight"),
+    }
+    scores: ClassVar = {
+        "emotion": Score(lambda h: Regression(2, ["valence", "arousal"]), VALENCE_AROUSAL, cosine),
+        "quadrant_accuracy": Score(lambda h: QuadrantAccuracy(), VALENCE_AROUSAL),
+    }
+    rows: ClassVar = {**SequenceModule.rows, "chance": uniform_points}
     headline = "cosine"
 
     def __init__(
@@ -46,73 +77,22 @@ class EmotionRecognizer(SequenceModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
-        if output_size <= DENSITY:
-            raise ValueError(
-                f"output_size={output_size}: the targets of this model have {DENSITY + 1} columns or more."
+        if output_size < DENSITY.stop:
+            raise ArgumentError(
+                f"output_size={output_size}: the targets of this model have {DENSITY.stop} columns or more."
             )
         self.auxiliary = nn.Linear(output_size, 6)
 
-    def last_activation(self) -> nn.Module:
-        """Tanh."""
-        return nn.Tanh()
-
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Ratios, and the moments of valence and arousal."""
-        return {"error": (2,), "moments": (6, 2), "quadrant": (2,), "mode": (2,), "density": (2,)}
-
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Squared errors, moments, and the auxiliary head's losses."""
-        outputs, targets, mask = self.activation(logits), batch.targets, batch.mask
-        pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (outputs, targets, mask))  # (B, T, 2)
-        told = self.auxiliary(outputs)  # (B, T, 6)
-        mode = F.binary_cross_entropy_with_logits(told[..., 4], (targets[..., MODE] > 0).float(), reduction="none")
-        density = (told[..., 5] - targets[..., DENSITY]).square()
-        return {
-            "error": losses.ratio((pair - wanted).square(), known),
-            "moments": losses.moments(pair, wanted, known),
-            "quadrant": losses.class_nll(told[..., :4], targets[..., QUADRANT], mask[..., QUADRANT]),
-            "mode": losses.ratio(mode, mask[..., MODE]),
-            "density": losses.ratio(density, mask[..., DENSITY]),
-        }
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
+        """Of valence and arousal, and of what the auxiliary head makes of all outputs in the columns behind them."""
+        outputs = self.activation(logits)  # (B, T, K)
+        heads = torch.cat([outputs[..., VALENCE_AROUSAL], self.auxiliary(outputs)], dim=-1)  # (B, T, 8)
+        return {name: term.sums(heads, heads, batch, self.hparams) for name, term in self.terms.items()}
 
     def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Error, concordance and the three auxiliary terms; a data set without ratings has no concordance."""
-        h = self.hparams
-        terms = {"error": losses.mean(sums["error"])}
-        if h["ccc_weight"]:
-            rated = (sums["moments"][0] > 0).all()
-            terms["ccc"] = h["ccc_weight"] * rated * (1 - losses.concordance(sums["moments"]).mean())
-        for name in ("quadrant", "mode", "density"):
-            terms[name] = h["auxiliary_weight"] * losses.mean(sums[name])
-        return terms
-
-    def metrics(self) -> dict[str, Metric]:
-        """Errors and correlations; ``quadrant_accuracy``, the share of frames where both signs are right."""
-        return {"emotion": Regression(2, ["valence", "arousal"]), "quadrant_accuracy": MeanMetric()}
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cosine of the known values of each frame."""
-        pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (outputs, batch.targets, batch.mask))
-        near = F.cosine_similarity(pair.masked_fill(~known, 0.0), wanted.masked_fill(~known, 0.0), dim=-1)
-        return losses.ratio(near, known.any(dim=-1))
-
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Valence and arousal."""
-        pair, wanted, known = (x[..., VALENCE_AROUSAL] for x in (prediction, batch.targets, batch.mask))
-        scores["emotion"].update(pair, wanted, known)
-        same = ((pair >= 0) == (wanted >= 0)).all(dim=-1)
-        scores["quadrant_accuracy"].update(same.float(), weight=known.all(dim=-1).float())
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
-        """Chance is one point a song, uniform over the square: many a song has one label throughout."""
-        seed, shape = self.hparams["seed"], batch.targets.shape
-        keys = batch.song.tolist()
-
-        def chance() -> Tensor:
-            points = torch.stack([2 * torch.rand(shape[2], generator=generator(seed, song)) - 1 for song in keys])
-            return points[:, None].expand(shape).to(outputs)
-
-        return super().predictions(outputs, batch) | {"chance": chance}
+        """Error, concordance where it is wanted, and the three auxiliary terms."""
+        terms = super().losses(sums)
+        return terms if self.hparams["ccc_weight"] else {name: terms[name] for name in terms if name != "ccc"}
 
     @torch.no_grad()
     def emotion(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers that a transposition commutes with: their weights are tied over the twelve pitch classes.
+"""Transposition equivariance: layers whose weights are tied over the twelve pitch classes.
 
 A melody moved by k semitones has chords moved by k. With R_k for the move of every group of twelve columns, a layer
 with W R_k = R_k W keeps that exactly (Cohen and Welling, arXiv:1602.07576, for this group of twelve). Such a W has one
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from litmotif.errors import ArgumentError
 
 from .network import InputNormalizer
 from .residual import ResidualBlock
@@ -85,7 +87,7 @@ def _labels(classes: Sequence[int]) -> tuple[Tensor, Tensor]:
             labels.append(seen[pitch_class])
             seen[pitch_class] += 1
     if len(set(seen)) > 1:
-        raise ValueError(f"columns of the twelve pitch classes: {seen} of each; a transposition needs equally many.")
+        raise ArgumentError(f"columns of the twelve pitch classes: {seen} of each; a transposition needs equally many.")
     return torch.tensor(labels), torch.tensor(list(classes))
 
 
@@ -110,7 +112,7 @@ def commute(network: nn.Module, normalizer: InputNormalizer, features: Sequence[
         ValueError: a layer is of another kind, or columns have no names, or pitch classes are not equally many.
     """
     if not (features and outputs):
-        raise ValueError("equivariant=True: features and outputs must name the columns, as the data do.")
+        raise ArgumentError("equivariant=True: features and outputs must name the columns, as the data do.")
     before, last = pitch_classes(features), pitch_classes(outputs)
     for statistic in (normalizer.mean, normalizer.std):
         statistic.copy_(average(statistic, before))
@@ -126,7 +128,7 @@ def commute(network: nn.Module, normalizer: InputNormalizer, features: Sequence[
             _tie(layer.first, before, before)
             _tie(layer.second, before, before)
         elif not isinstance(layer, nn.Dropout | nn.Tanh | nn.ReLU):
-            raise ValueError(
+            raise ArgumentError(
                 f"equivariant=True: a {type(layer).__name__} does not commute with transposition. Choose backbone "
                 "requirement, residual_tcn or mlp."
             )

@@ -1,16 +1,42 @@
-"""The metrics of a model and, beside each, what needs no model."""
+"""Evaluation: the metrics of a model on whole songs and, beside each, of what needs no model."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from .metrics import Found, gathered
+from litmotif.batches.music import MusicBatch
+
+from .baselines import constant_logits
+from .metrics import Found, Likelihood, gathered
 
 MODEL = "model"
-Scores = Mapping[str, Metric]
+EPSILON = 1e-6
+"""Least probability of the constant baseline."""
+Probabilities = Literal["keys", "classes"]
+
+
+class Score(NamedTuple):
+    """A metric of some columns.
+
+    Attributes:
+        metric: makes one from the hyper-parameters; takes predictions, targets, mask, and what ``more`` gives.
+        columns: of predictions, targets and mask.
+        headline: sum and count (2,) of a batch, from the same arguments, whose ratio is the model's ``headline``.
+        more: further arguments, from the module and the batch.
+    """
+
+    metric: Callable[[Mapping[str, Any]], Metric]
+    columns: slice = slice(None)
+    headline: Callable[..., Tensor] | None = None
+    more: Callable[[Any, MusicBatch], tuple[Tensor, ...]] = lambda module, batch: ()
+
+    def arguments(self, prediction: Tensor, batch: MusicBatch, module: Any) -> tuple[Tensor, ...]:
+        """Arguments of the metric's update, from predictions (B, T, K) in the units of the targets."""
+        parts = (prediction, batch.targets, batch.mask)
+        return (*(part[..., self.columns] for part in parts), *self.more(module, batch))
 
 
 class Sums(Metric):
@@ -39,36 +65,77 @@ class Sums(Metric):
 
 
 class Evaluation(nn.Module):
-    """The same metrics for several rows: the model and the baselines.
+    """The sums of the losses, and the same metrics for several rows: the model and the baselines.
 
     Args:
-        make: new metrics by name; one whose value is no dictionary goes by its name.
-        rows: names of the baselines.
+        model: with the tables of ``SequenceModule``; a metric whose value is no dictionary goes by its name in them.
     """
 
-    def __init__(self, make: Callable[[], Scores], rows: Sequence[str]) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.rows = nn.ModuleDict({row: nn.ModuleDict(dict(make())) for row in (MODEL, *rows)})
+        self.sums = Sums({name: term.shape for name, term in model.terms.items()})
+        self.rows: Any = nn.ModuleDict({row: _metrics(model) for row in (MODEL, *model.rows)})
+        named, keys = (MODEL, "constant", "chance") if model.probabilities else (), model.probabilities == "keys"
+        self.likelihoods: Any = nn.ModuleDict({row: Likelihood(keys) for row in named})
 
-    def scores(self, row: str) -> Any:
-        """The metrics of a row by name."""
-        return self.rows[row]
+    def update(self, model: Any, logits: Tensor, batch: MusicBatch, alone: bool) -> None:
+        """Show a batch to everything.
 
-    def compute(self, rows: Sequence[str]) -> Found:
+        Args:
+            model: the same.
+            logits: what it gave before the last activation (B, T, K).
+            batch: whole songs.
+            alone: without the baselines, which do not change from epoch to epoch of a fit.
+        """
+        self.sums.update(model.sums(logits, batch))
+        for row in _some(self.rows, alone):
+            prediction = model.activation(logits) if row == MODEL else model.rows[row](model, batch)
+            for name, score in model.scores.items():
+                self.rows[row][name].update(*score.arguments(prediction, batch, model))
+        for row in _some(self.likelihoods, alone):
+            self.likelihoods[row].update(_logits(row, model, logits, batch), batch.targets, batch.mask)
+
+    def compute(self, alone: bool) -> Found:
         """``metric`` of the model, ``metric/row`` of the others."""
         found: Found = {}
-        for row in rows:
-            for name, metric in self.scores(row).items():
+        for row in _some(self.rows, alone):
+            for name, metric in self.rows[row].items():
                 value = metric.compute()
-                told = value if isinstance(value, dict) else {name: value}
-                found |= {key if row == MODEL else f"{key}/{row}": torch.as_tensor(v) for key, v in told.items()}
+                found |= _named(row, value if isinstance(value, dict) else {name: torch.as_tensor(value)})
+        for row in _some(self.likelihoods, alone):
+            found |= _named(row, self.likelihoods[row].compute())
         return found
 
     def reset(self) -> None:
         """Forget everything."""
-        for metric in self.metrics():
-            metric.reset()
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric.reset()
 
-    def metrics(self) -> Iterator[Metric]:
-        """Of all rows."""
-        return (module for module in self.modules() if isinstance(module, Metric))
+
+def _some(rows: Iterable[str], alone: bool) -> list[str]:
+    return [row for row in rows if row == MODEL or not alone]
+
+
+def _named(row: str, values: Found) -> Found:
+    return {name if row == MODEL else f"{name}/{row}": value for name, value in values.items()}
+
+
+def headline_sums(model: Any, outputs: Tensor, batch: MusicBatch) -> Tensor:
+    """Sum and count (2,) of a batch whose ratio is the headline of the model, from its outputs (B, T, K)."""
+    scores: list[Score] = list(model.scores.values())
+    (measured,) = (score.headline(*score.arguments(outputs, batch, model)) for score in scores if score.headline)
+    return measured
+
+
+def _metrics(model: Any) -> nn.ModuleDict:
+    return nn.ModuleDict({name: score.metric(model.hparams) for name, score in model.scores.items()})
+
+
+def _logits(row: str, model: Any, logits: Tensor, batch: MusicBatch) -> Tensor:
+    """Logits of a row (B, T, K); chance is uniform over what the mask leaves."""
+    if row == "chance":
+        return torch.zeros_like(logits).masked_fill(~batch.mask, 0 if model.probabilities == "keys" else -torch.inf)
+    if row == "constant":
+        return constant_logits(model.target_mean, model.probabilities == "keys", EPSILON).expand_as(logits)
+    return logits if row == MODEL else model.reference_logits(row, batch)

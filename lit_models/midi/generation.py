@@ -1,4 +1,4 @@
-"""Keys drawn frame after frame, each frame given those before."""
+"""Autoregressive sampling: keys drawn frame after frame, each frame given those before."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Run = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 @dataclass(frozen=True)
 class Choice:
-    """How keys are chosen from their probabilities.
+    """Sampling rule: keys from their probabilities.
 
     Attributes:
         temperature: divides the logits; 0 takes every key from ``threshold`` on.

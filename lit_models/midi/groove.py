@@ -1,29 +1,31 @@
-"""GroovePredictor: microtiming and velocity of drum hits on a grid of sixteenths."""
+"""Drum humanisation (GroovePredictor): microtiming and velocity of hits on a grid of sixteenths."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-from . import losses
-from .batch import Batch
+from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
+
+from .evaluation import Score
 from .losses import Regression as RegressionLoss
+from .losses import Term
 from .metrics import Regression
 from .module import SequenceModule
 from .network import Hidden
-from .timing import Timing
+from .timing import Timing, timing_error
 
 DRUMS = 9
 OFFSET, VELOCITY, SWING = slice(0, DRUMS), slice(DRUMS, 2 * DRUMS), slice(2 * DRUMS, 2 * DRUMS + 1)
+HITS = slice(0, 2 * DRUMS)
 """Columns of the targets; the others are reserved."""
 TEMPO, STEP_MS = "tempo", 125.0
 """The feature that holds beats a minute over 120, and the length of a sixteenth where it is 1."""
 
 
 class Played(NamedTuple):
-    """How hits shall be played; where there is no hit the numbers mean nothing.
+    """Performance of the hits; where there is no hit the numbers mean nothing.
 
     Attributes:
         offset: in sixteenths, early below 0 (B, T, 9) in [-0.5, 0.5].
@@ -34,6 +36,21 @@ class Played(NamedTuple):
     offset: Tensor
     velocity: Tensor
     swing: Tensor
+
+
+class Loudness(Regression):
+    """Errors of velocities in 0-1, from outputs in [-1, 1]."""
+
+    def update(self, prediction: Tensor, target: Tensor, mask: Tensor) -> None:
+        """Add hits."""
+        super().update((prediction + 1) / 2, (target + 1) / 2, mask)
+
+
+def quantised(module: "GroovePredictor", batch: MusicBatch) -> Tensor:
+    """On the grid, with the constant's velocities."""
+    on_grid = module.target_mean.clone()
+    on_grid[OFFSET] = 0.0
+    return on_grid.expand_as(batch.targets)
 
 
 class GroovePredictor(SequenceModule):
@@ -53,8 +70,19 @@ class GroovePredictor(SequenceModule):
     """
 
     hidden: ClassVar[Hidden] = (("tanh", 128), ("tanh", 64))
+    last = nn.Tanh
+    terms: ClassVar = {
+        "offset": Term("distance", OFFSET),
+        "velocity": Term("distance", VELOCITY, "velocity_weight"),
+        "swing": Term("distance", SWING, "swing_weight"),
+    }
+    scores: ClassVar = {
+        "timing": Score(lambda h: Timing(), HITS, timing_error, lambda module, batch: (module.step_ms(batch.inputs),)),
+        "offset": Score(lambda h: Regression(DRUMS, prefix="offset_"), OFFSET),
+        "velocity": Score(lambda h: Loudness(DRUMS, prefix="velocity_"), VELOCITY),
+    }
+    rows: ClassVar = {**SequenceModule.rows, "quantised": quantised}
     headline = "timing_mae_ms"
-    reference_rows = (*SequenceModule.reference_rows, "quantised")
 
     def __init__(
         self,
@@ -68,55 +96,6 @@ class GroovePredictor(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
 
-    def last_activation(self) -> nn.Module:
-        """Tanh."""
-        return nn.Tanh()
-
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Three ratios."""
-        return {"offset": (2,), "velocity": (2,), "swing": (2,)}
-
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Distances."""
-        h, mask = self.hparams, batch.mask
-        off = losses.distance(self.activation(logits), batch.targets, h["regression"], h["huber_delta"])  # (B, T, K)
-        columns = {"offset": OFFSET, "velocity": VELOCITY, "swing": SWING}
-        return {name: losses.ratio(off[..., which], mask[..., which]) for name, which in columns.items()}
-
-    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The three terms."""
-        h = self.hparams
-        weights = {"offset": 1.0, "velocity": h["velocity_weight"], "swing": h["swing_weight"]}
-        return {name: weight * losses.mean(sums[name]) for name, weight in weights.items()}
-
-    def metrics(self) -> dict[str, Metric]:
-        """Errors of time in ms and sixteenths, of velocities in 0-1, correlations, divergences."""
-        return {
-            "timing": Timing(),
-            "offset": Regression(DRUMS, prefix="offset_"),
-            "velocity": Regression(DRUMS, prefix="velocity_"),
-        }
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Milliseconds by which hits are off; an offset is of half sixteenths."""
-        late = (outputs - batch.targets).abs()[..., OFFSET] / 2
-        return losses.ratio(late * self.step_ms(batch.inputs)[..., None], batch.mask[..., OFFSET])
-
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Hits."""
-        targets, mask = batch.targets, batch.mask
-        both = slice(0, 2 * DRUMS)
-        scores["timing"].update(prediction[..., both], targets[..., both], mask[..., both], self.step_ms(batch.inputs))
-        scores["offset"].update(prediction[..., OFFSET], targets[..., OFFSET], mask[..., OFFSET])
-        loud, wanted = (prediction[..., VELOCITY] + 1) / 2, (targets[..., VELOCITY] + 1) / 2
-        scores["velocity"].update(loud, wanted, mask[..., VELOCITY])
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
-        """One more row: on the grid, with the constant's velocities."""
-        on_grid = self.target_mean.clone()
-        on_grid[OFFSET] = 0.0
-        return super().predictions(outputs, batch) | {"quantised": lambda: on_grid.expand_as(batch.targets)}
-
     def step_ms(self, inputs: Tensor) -> Tensor:
         """Length of a sixteenth (B, T) in milliseconds, from raw features (B, T, F).
 
@@ -125,14 +104,14 @@ class GroovePredictor(SequenceModule):
         """
         names = list(self.hparams["features"])
         if TEMPO not in names:
-            raise ValueError(
+            raise ArgumentError(
                 f"GroovePredictor(features=...): none is called {TEMPO!r} (beats a minute / 120), which ms need."
             )
         return STEP_MS / inputs[..., names.index(TEMPO)].clamp(min=1e-3)
 
     @torch.no_grad()
     def humanize(self, inputs: Tensor) -> Played:
-        """How the hits of a pattern shall be played, from its raw features (B, T, F)."""
+        """Performance of a pattern, from its raw features (B, T, F)."""
         outputs = self(inputs)
         velocity = ((outputs[..., VELOCITY] + 1) * 63.5).round().long().clamp(1, 127)
         return Played(outputs[..., OFFSET] / 2, velocity, outputs[..., 2 * DRUMS])

@@ -1,15 +1,15 @@
-"""HarmonyPredictor: the chord of each frame of a melody."""
+"""Chord prediction (HarmonyPredictor): the chord of each frame of a melody."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import nn
 
-from . import losses
-from .batch import Batch
-from .classes import Classes, roots
+from litmotif.errors import ArgumentError
+
+from .classes import Classes, hits, roots
 from .equivariance import commute
+from .evaluation import Score
+from .losses import Term
 from .module import SequenceModule
 from .network import Hidden
 
@@ -32,8 +32,11 @@ class HarmonyPredictor(SequenceModule):
 
     architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"equivariant"}
     hidden: ClassVar[Hidden] = (("tanh", 256), ("tanh", 128))
+    last = nn.Softmax
+    terms: ClassVar = {"chord": Term("classes")}
+    scores: ClassVar = {"chord": Score(lambda h: Classes(h["output_size"], roots(h["outputs"])), headline=hits)}
+    probabilities = "classes"
     headline = "accuracy"
-    likelihood = "classes"
 
     def __init__(
         self,
@@ -45,38 +48,6 @@ class HarmonyPredictor(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
+            raise ArgumentError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
         if equivariant:
             commute(self.network, self.normalizer, self.hparams["features"], self.hparams["outputs"])
-
-    def last_activation(self) -> nn.Module:
-        """Softmax."""
-        return nn.Softmax(dim=-1)
-
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """One ratio."""
-        return {"chord": (2,)}
-
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy."""
-        smoothing = self.hparams["label_smoothing"]
-        return {"chord": losses.class_nll(logits, batch.targets, batch.mask, smoothing)}
-
-    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Nats a frame."""
-        return {"chord": losses.mean(sums["chord"])}
-
-    def metrics(self) -> dict[str, Metric]:
-        """Accuracies, macro precision, recall and F1, of roots and on changes too."""
-        names = self.hparams["outputs"]
-        return {"chord": Classes(self.hparams["output_size"], roots(names) if names else None)}
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Frames whose class is found."""
-        truth = batch.targets.masked_fill(~batch.mask, 0.0)
-        right = outputs.argmax(dim=-1) == truth.argmax(dim=-1)
-        return losses.ratio(right.float(), truth.amax(dim=-1) > 0)
-
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Probabilities, of which the likeliest count."""
-        scores["chord"].update(prediction, batch.targets, batch.mask)

@@ -1,16 +1,84 @@
-"""Losses as sums that add up over batches and processes, and what is made of the sums.
+"""Loss terms as sums that add up over batches and processes, and what is made of the sums.
 
-A mean over what the mask leaves is a ratio of two sums, (total, count); a concordance is a function of five. Adding the
+A mean over what the mask leaves is a ratio of two sums, (total, count); a concordance is a function of six. Adding the
 sums of all processes first makes a step of two processes the step of one.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
+
 Regression = Literal["mse", "huber"]
+Kind = Literal["distance", "concordance", "keys", "sign", "classes"]
+
+
+class Term(NamedTuple):
+    """One term of a loss: what is measured of some columns, and its weight.
+
+    Attributes:
+        kind: ``distance`` is ``distance`` by the hyper-parameters ``regression`` and ``huber_delta``, or squares;
+            ``concordance`` 1 - CCC over the batch, 0 where a column is unknown throughout; ``keys`` nats of independent
+            keys, ``sign`` of whether a target is above 0, ``classes`` of the softmax.
+        columns: of the targets.
+        weight: the hyper-parameter that weighs it; None for 1.
+    """
+
+    kind: Kind
+    columns: slice = slice(None)
+    weight: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its sums."""
+        return (6, self.columns.stop - self.columns.start) if self.kind == "concordance" else (2,)
+
+    def sums(self, logits: Tensor, outputs: Tensor, batch: MusicBatch, h: Mapping[str, Any]) -> Tensor:
+        """Sums that add up: ``ratio`` or, of a concordance, ``moments``.
+
+        Args:
+            logits: before the last activation, columns as those of the targets (B, T, K).
+            outputs: behind it (B, T, K).
+            batch: with the targets.
+            h: hyper-parameters of the module.
+        """
+        parts = (logits, outputs, batch.targets, batch.mask)
+        z, y, target, mask = (part[..., self.columns] for part in parts)
+        match self.kind:
+            case "distance":
+                return ratio(distance(y, target, h.get("regression", "mse"), h.get("huber_delta", 1.0)), mask)
+            case "concordance":
+                return moments(y, target, mask)
+            case "keys":
+                return keys_nll(z, target, mask, h["pos_weight"])
+            case "sign":
+                return keys_nll(z, (target > 0).float(), mask)
+            case "classes":
+                return class_nll(z, target, mask, h.get("label_smoothing", 0.0))
+
+    def loss(self, sums: Tensor, h: Mapping[str, Any]) -> Tensor:
+        """The weighted term, from sums over all that it is a mean of."""
+        weight = h[self.weight] if self.weight else 1.0
+        if self.kind == "concordance":
+            return weight * (sums[0] > 0).all() * (1 - concordance(sums).mean())
+        return weight * mean(sums)
+
+
+def with_total(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``loss``, the sum of all terms, and each of several as ``loss_NAME``."""
+    total = torch.stack([term.float() for term in terms.values()]).sum()
+    named = {f"loss_{name}": term.float() for name, term in terms.items()} if len(terms) > 1 else {}
+    return {"loss": total} | named
+
+
+def valid_frames(mask: Tensor) -> Tensor:
+    """Frames up to the last one with a known target (B, T) bool, from the mask (B, T, K)."""
+    return mask.any(dim=2).flip(1).cummax(dim=1).values.flip(1)
 
 
 def ratio(values: Tensor, mask: Tensor) -> Tensor:
@@ -40,7 +108,7 @@ def distance(prediction: Tensor, target: Tensor, kind: Regression, delta: float)
         return F.mse_loss(prediction, target, reduction="none")
     if kind == "huber":
         return 2 * F.huber_loss(prediction, target, reduction="none", delta=delta)
-    raise ValueError(f"regression={kind!r}: choose 'mse' or 'huber'.")
+    raise ArgumentError(f"regression={kind!r}: choose 'mse' or 'huber'.")
 
 
 def keys_nll(logits: Tensor, targets: Tensor, mask: Tensor, pos_weight: float = 1.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""MelodyTransformer: the keys of the next frame."""
+"""Next-frame key prediction (MelodyTransformer): polyphonic or melodic, with distillation from a teacher."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import Metric
+
+from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError
+from litmotif.seeding import generator
 
 from ..core.checkpoint import load
-from ..core.seeding import generator
-from . import losses
-from .batch import Batch
-from .evaluation import MODEL
+from ..core.modes import evaluating
+from .evaluation import MODEL, Score
 from .generation import Choice, Encoder, continue_roll
-from .metrics import KeyDetection, Likelihood
+from .losses import Term, keys_nll, mean
+from .metrics import KeyDetection, Likelihood, found_keys
 from .module import SequenceModule
 from .network import Hidden, InputNormalizer
 from .pitch import pitch_stack
@@ -51,8 +53,11 @@ class MelodyTransformer(SequenceModule):
 
     architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"num_heads", "channels", "reach"}
     hidden: ClassVar[Hidden] = (("relu", 256), ("lstm", 256), ("relu", 256))
+    last = nn.Sigmoid
+    terms: ClassVar = {"keys": Term("keys")}
+    scores: ClassVar = {"notes": Score(lambda h: KeyDetection(h["top_k"]), headline=found_keys)}
+    probabilities = "keys"
     headline = "note_accuracy"
-    likelihood = "keys"
 
     def __init__(
         self,
@@ -70,12 +75,12 @@ class MelodyTransformer(SequenceModule):
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if not 0 <= distil_weight <= 1 or temperature <= 0:
-            raise ValueError(f"distil_weight={distil_weight} in [0, 1], temperature={temperature} above 0.")
+            raise ArgumentError(f"distil_weight={distil_weight} in [0, 1], temperature={temperature} above 0.")
         self.register_buffer("threshold", torch.tensor(UNTUNED))
         self.threshold: Tensor
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
         if teacher is not None:
-            self.likelihoods["teacher"] = Likelihood(keys=True)
+            self.evaluation.likelihoods["teacher"] = Likelihood(keys=True)
 
     def make_network(self) -> nn.Module:
         """Two backbones more."""
@@ -88,10 +93,6 @@ class MelodyTransformer(SequenceModule):
             return super().make_network()
         names = ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "dropout")
         return CausalTransformer(**{name: h[name] for name in names})
-
-    def last_activation(self) -> nn.Module:
-        """Sigmoid."""
-        return nn.Sigmoid()
 
     # ------------------------------------------------------------------ the teacher
     def setup(self, stage: str) -> None:
@@ -110,11 +111,13 @@ class MelodyTransformer(SequenceModule):
             if stage == "fit":
                 raise
             rank_zero_warn(f"teacher={path} is not there: its row is left out.")
-            del self.likelihoods["teacher"]
+            del self.evaluation.likelihoods["teacher"]
             return
         sizes = ("input_size", "output_size")
         if not isinstance(teacher, MelodyTransformer) or any(teacher.hparams[n] != self.hparams[n] for n in sizes):
-            raise ValueError(f"teacher={path} is a {type(teacher).__name__} of other inputs or keys than this student.")
+            raise ArgumentError(
+                f"teacher={path} is a {type(teacher).__name__} of other inputs or keys than this student."
+            )
         self._teacher = [teacher.requires_grad_(False)]
         rank_zero_info(f"Teacher: {Path(path)}")
 
@@ -125,52 +128,29 @@ class MelodyTransformer(SequenceModule):
             return None
         return self._teacher[0].to(self.device).run(inputs)[0].float()
 
-    # ------------------------------------------------------------------ losses
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The likelihood, and what the teacher adds."""
-        return {"keys": (2,), "distil": (2,)}
-
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    # ------------------------------------------------------------------ losses and evaluation
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Nats, and the teacher's cross-entropy."""
-        h = self.hparams
-        keys = losses.keys_nll(logits, batch.targets, batch.mask, h["pos_weight"])
-        taught = self.teach(batch.inputs) if self.training else None
+        found, taught = super().sums(logits, batch), self.teach(batch.inputs) if self.training else None
         if taught is None:
-            return {"keys": keys, "distil": torch.zeros_like(keys)}
-        tau = h["temperature"]
-        soft = losses.keys_nll(logits / tau, (taught / tau).sigmoid(), batch.mask)
-        return {"keys": keys, "distil": soft * soft.new_tensor([tau**2, 1.0])}
+            return found
+        tau = self.hparams["temperature"]
+        soft = keys_nll(logits / tau, (taught / tau).sigmoid(), batch.mask)
+        return found | {"distil": soft * soft.new_tensor([tau**2, 1.0])}
 
     def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Nats a frame; in training mixed with the teacher's, in evaluation alone, so that both can be compared."""
-        keys = losses.mean(sums["keys"])
-        if not (self._teacher and self.training):
-            return {"keys": keys}
+        terms = super().losses(sums)
+        if "distil" not in sums:
+            return terms
         share = self.hparams["distil_weight"]
-        return {"keys": (1 - share) * keys, "distil": share * losses.mean(sums["distil"])}
+        return {"keys": (1 - share) * terms["keys"], "distil": share * mean(sums["distil"])}
 
-    # ------------------------------------------------------------------ evaluation
-    def metrics(self) -> dict[str, Metric]:
-        """Keys found at the threshold, and by rank."""
-        return {"notes": KeyDetection(self.hparams["top_k"])}
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Sounding keys that are ranked among as many as sound in their frame."""
-        sounds = (batch.targets > 0.5) & batch.mask
-        count = sounds.sum(dim=-1, keepdim=True)
-        ranked = outputs.masked_fill(~batch.mask, -torch.inf).topk(max(1, int(count.max())), dim=-1).indices
-        rank = torch.arange(ranked.shape[-1], device=ranked.device)
-        found = sounds.gather(-1, ranked) & (rank < count)
-        return torch.stack([found.sum(), count.sum()]).float()
-
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Probabilities."""
-        scores["notes"].update(prediction, batch.targets, batch.mask)
-
-    def row_logits(self, row: str, logits: Tensor, batch: Batch) -> Tensor:
-        """One more row: the teacher."""
-        taught = self.teach(batch.inputs) if row == "teacher" else None
-        return super().row_logits(row, logits, batch) if taught is None else taught
+    def reference_logits(self, row: str, batch: MusicBatch) -> Tensor:
+        """Logits of the teacher (B, T, K)."""
+        taught = self.teach(batch.inputs)
+        assert taught is not None  # noqa: S101  # ``setup`` has left the row out where there is none
+        return taught
 
     def results(self) -> dict[str, Tensor]:
         """With the threshold that is best in validation during a fit, and stays what it is from then on.
@@ -178,14 +158,14 @@ class MelodyTransformer(SequenceModule):
         The baselines take whichever suits them best.
         """
         tuned = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        self.evaluation.scores(MODEL)["notes"].threshold = None if tuned else float(self.threshold)
+        self.evaluation.rows[MODEL]["notes"].threshold = None if tuned else float(self.threshold)
         found = super().results()
         if tuned:
             self.threshold.fill_(found["threshold"].item())
         return found
 
     def export_thresholds(self) -> dict[str, float]:
-        """Where a probability counts as a key, as tuned in validation."""
+        """Threshold of probability from which a key counts, as tuned in validation."""
         return {"key": float(self.threshold)}
 
     # ------------------------------------------------------------------ making music
@@ -220,19 +200,16 @@ class MelodyTransformer(SequenceModule):
         h = self.hparams
         rolls = (prompt if prompt.dim() == 3 else prompt[None]).to(self.device).bool()
         if rolls.shape[1] < 1 or rolls.shape[2] != h["output_size"] or num_frames < 0 or temperature < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"generate(prompt {tuple(prompt.shape)}, num_frames={num_frames}, temperature={temperature}): give one "
                 f"frame or more of {h['output_size']} keys, and numbers of at least 0."
             )
         if encode is None and h["input_size"] != h["output_size"]:
-            raise ValueError(
+            raise ArgumentError(
                 f"generate: the {h['input_size']} inputs of this model are not its {h['output_size']} keys: give "
                 "encode, which makes the features of a frame from the roll so far."
             )
         cut = float(self.threshold) if threshold is None else threshold
         choose = Choice(temperature, cut, polyphony, generator(h["seed"], seed))
-        training = self.training
-        self.eval()
-        made = continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)
-        self.train(training)
-        return made
+        with evaluating(self):
+            return continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)

@@ -1,4 +1,4 @@
-"""How near predictions are to numbers, and keys to keys: sums and counts only, so that processes add up exactly."""
+"""Regression, likelihood and key-detection metrics: sums and counts only, so that processes add up exactly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,17 @@ def gathered(metric: Metric, name: str, shape: Sequence[int], dtype: torch.dtype
     metric.add_state(name, torch.zeros(tuple(shape), dtype=dtype), dist_reduce_fx="sum")
 
 
+def absolute_error(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Sum of the absolute errors, and their number: (2,)."""
+    return ratio((prediction - target).abs(), mask)
+
+
+def cosine(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Sum over frames of the cosine of the known values of a frame, and the frames that have any: (2,)."""
+    p, t = (values.masked_fill(~mask, 0.0) for values in (prediction, target))  # (..., K)
+    return ratio(torch.cosine_similarity(p, t, dim=-1), mask.any(dim=-1))
+
+
 class Regression(Metric):
     """Errors and correlations of K columns, from their moments in float64.
 
@@ -27,7 +38,7 @@ class Regression(Metric):
 
     Args:
         size: columns K.
-        names: of the columns; where given, ``rmse``, ``r2`` and ``ccc`` are also told of each, as ``r2_valence``.
+        names: of the columns; where given, ``rmse``, ``r2`` and ``ccc`` are also given of each, as ``r2_valence``.
         prefix: before every name.
     """
 
@@ -51,10 +62,10 @@ class Regression(Metric):
             target: (..., K).
             mask: (..., K) bool.
         """
-        p, t = prediction.double().masked_fill(~mask, 0.0), target.double().masked_fill(~mask, 0.0)
+        p, t = prediction.double(), target.double()
         self.sums += moments(p, t, mask)
-        self.absolute += (p - t).abs().sum()
-        self.cosines += ratio(torch.cosine_similarity(p, t, dim=-1), mask.any(dim=-1))
+        self.absolute += absolute_error(p, t, mask)[0]
+        self.cosines += cosine(p, t, mask)
 
     def compute(self) -> Found:
         """All by name; NaN where a column has no variance, or no value."""
@@ -126,6 +137,16 @@ class Likelihood(Metric):
 
 BINS = 100
 """Thresholds 0, 0.01, ..., 0.99."""
+
+
+def found_keys(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Sounding keys that are ranked among as many as sound in their frame, and sounding keys: (2,)."""
+    sounds = (target > 0.5) & mask
+    count = sounds.sum(dim=-1, keepdim=True)
+    ranked = prediction.masked_fill(~mask, -torch.inf).topk(max(1, int(count.max())), dim=-1).indices
+    rank = torch.arange(ranked.shape[-1], device=ranked.device)
+    found = sounds.gather(-1, ranked) & (rank < count)
+    return torch.stack([found.sum(), count.sum()]).float()
 
 
 class KeyDetection(Metric):

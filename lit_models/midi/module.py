@@ -1,24 +1,21 @@
-"""What the five models share: a chain of layers over frames, masked losses, metrics beside their baselines."""
+"""Causal sequence model: a chain of layers over frames, masked losses, metrics beside their baselines."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
+
+from litmotif.batches.music import MusicBatch
+from litmotif.errors import ArgumentError, LitmotifError
 
 from ..core.module import BaseModule
 from . import baselines
-from .batch import Batch
-from .evaluation import MODEL, Evaluation, Sums
-from .losses import mean
-from .metrics import Likelihood
+from .evaluation import Evaluation, Probabilities, Score, headline_sums
+from .losses import Term, mean, valid_frames, with_total
 from .network import Backbone, Hidden, InputNormalizer, make_stack
 from .stack import LayerStack, State
 
-EPSILON = 1e-6
-"""Least probability of the constant baseline."""
 RARE = 1e-3
 """Least probability of an output before training: what never sounded in training may sound yet."""
 
@@ -26,7 +23,7 @@ RARE = 1e-3
 class SequenceModule(BaseModule):
     """A causal network from raw features to K outputs a frame.
 
-    A subclass names its layers and its last activation, the sums that its losses are made of, and its metrics.
+    A subclass is a table: its layers and last activation, the terms of its loss, its metrics and its baselines.
 
     Args:
         input_size: features F, from the data.
@@ -50,12 +47,18 @@ class SequenceModule(BaseModule):
     )
     hidden: ClassVar[Hidden]
     """Hidden layers of the backbone ``requirement``."""
-    likelihood: ClassVar[Literal["keys", "classes"] | None] = None
-    """What the outputs are probabilities of."""
-    reference_rows: ClassVar[tuple[str, ...]] = ("constant", "chance", "copy")
+    last: ClassVar[type[nn.Module]]
+    """The last activation."""
+    terms: ClassVar[Mapping[str, Term]]
+    """Of the loss, by name."""
+    scores: ClassVar[Mapping[str, Score]]
+    """Metrics by name."""
+    rows: ClassVar[Mapping[str, baselines.Row]] = baselines.ROWS
     """Baselines that stand beside the metrics."""
+    probabilities: ClassVar[Probabilities | None] = None
+    """Events whose probabilities the outputs are; None for other outputs."""
     headline: ClassVar[str] = ""
-    """The metric that is told of training too, and fills ``train_metric`` and ``val_metric`` of the history."""
+    """The metric that is logged of training too, and fills ``train_metric`` and ``val_metric`` of the history."""
 
     def __init__(
         self,
@@ -81,53 +84,17 @@ class SequenceModule(BaseModule):
             ("features", features, input_size),
         ):
             if given and len(given) != size:
-                raise ValueError(f"{name} has {len(given)} entries for {size} columns.")
+                raise ArgumentError(f"{name} has {len(given)} entries for {size} columns.")
         self.normalizer = InputNormalizer(input_size, input_mean, input_std)
         self.network = self.make_network()
-        self.activation: nn.Module = self.last_activation()
+        self.activation = self.last(dim=-1) if self.last is nn.Softmax else self.last()
         self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32))
         self.target_mean: Tensor
-        if self.likelihood and target_mean is not None and isinstance(self.network, LayerStack):
-            self._begin_at_the_constant(self.network)
-        self.evaluation = Evaluation(self.metrics, self.reference_rows)
-        self.loss_sums = Sums(self.loss_shapes())
-        rows = (MODEL, "constant", "chance") if self.likelihood else ()
-        keys = self.likelihood == "keys"
-        self.likelihoods: Any = nn.ModuleDict({row: Likelihood(keys) for row in rows})
-
-    # ------------------------------------------------------------------ what a subclass says
-    @abstractmethod
-    def last_activation(self) -> nn.Module:
-        """From the network's numbers to outputs."""
-
-    @abstractmethod
-    def loss_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of ``sums``."""
-
-    @abstractmethod
-    def sums(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What adds up over batches and makes the losses.
-
-        Args:
-            logits: before the last activation (B, T, K).
-            batch: with the targets.
-        """
-
-    @abstractmethod
-    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name, from sums over all that they are a mean of."""
-
-    @abstractmethod
-    def metrics(self) -> dict[str, Metric]:
-        """New metrics by name."""
-
-    def headline_sums(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Sum and count (2,), as ``losses.ratio`` has them, whose ratio is ``headline``; outputs (B, T, K)."""
-        raise NotImplementedError(f"{type(self).__name__} has a headline, {self.headline}, and no sums of it.")
-
-    @abstractmethod
-    def judge(self, scores: Any, prediction: Tensor, batch: Batch) -> None:
-        """Show predictions (B, T, K), in the units of the targets, to the metrics."""
+        if self.probabilities and target_mean is not None and isinstance(self.network, LayerStack):
+            bias: Any = self.network.layers[-1].bias  # begin at the constant, so that training need not find it
+            with torch.no_grad():
+                bias.copy_(baselines.constant_logits(self.target_mean, self.probabilities == "keys", RARE))
+        self.evaluation = Evaluation(self)
 
     # ------------------------------------------------------------------ the network
     def make_network(self) -> nn.Module:
@@ -136,17 +103,6 @@ class SequenceModule(BaseModule):
         names = ("input_size", "output_size", "hidden_size", "num_layers", "kernel_size", "dropout")
         backbone: Backbone = h["backbone"]
         return make_stack(backbone, self.hidden, **{name: h[name] for name in names})
-
-    def _begin_at_the_constant(self, network: LayerStack) -> None:
-        """Let the first guess be the constant baseline, so that training need not find it."""
-        last: Any = network.layers[-1]  # every backbone ends in a layer with a bias an output
-        with torch.no_grad():
-            last.bias.copy_(self.constant_logits(RARE))
-
-    def constant_logits(self, least: float) -> Tensor:
-        """Logits (K,) of the mean target, its probabilities no less than ``least``."""
-        share = self.target_mean.clamp(least, 1 - least)
-        return share.logit() if self.likelihood == "keys" else share.log()
 
     def run(self, inputs: Tensor, state: State | None = None, valid: Tensor | None = None) -> tuple[Tensor, State]:
         """Everything before the last activation: inputs (B, T, F) to (B, T, K), and the state after them."""
@@ -176,111 +132,71 @@ class SequenceModule(BaseModule):
         Raises:
             UnexportableError: the network is no such chain.
         """
-        if not isinstance(self.network, LayerStack):
+        chain = getattr(self.network, "chain", None)
+        if chain is None:
             raise UnexportableError(
                 f"{type(self).__name__}.network is a {type(self.network).__name__}, whose attention no RTNeural file "
                 "can hold. Train an exportable backbone (requirement, gru, tcn, residual_tcn) on what it has learned: "
                 "litmotif fit -c midi/melody_distil --model.teacher RUN."
             )
-        return [*self.network.chain(), self.activation]
+        layers: list[nn.Module] = chain(self.activation)
+        return layers
 
     def export_normaliser(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (F,) that turn a raw frame into the chain's input (x - mean) / std."""
         return self.normalizer.mean.clone(), self.normalizer.std.clone()
 
     # ------------------------------------------------------------------ training
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: MusicBatch, batch_idx: int) -> Tensor:
         """The weighted losses of the global batch: means over what the masks of all processes leave."""
-        logits, _ = self.run(batch.inputs, valid=baselines.valid_frames(batch.mask))
-        sums = self.sums(logits.float(), batch)
-        if self.headline:
-            with torch.no_grad():
-                sums["headline"] = self.headline_sums(self.activation(logits.detach().float()), batch)
+        logits, _ = self.run(batch.inputs, valid=valid_frames(batch.mask))
+        logits = logits.float()
+        sums = self.sums(logits, batch)
+        with torch.no_grad():
+            sums["headline"] = headline_sums(self, self.activation(logits), batch)
         world = self.trainer.world_size
         if world > 1:
             sums = {name: self.all_gather(value, sync_grads=True).sum(dim=0) for name, value in sums.items()}  # type: ignore[union-attr]
         rows = len(batch.inputs) * world
-        if self.headline:
-            self.log(f"train/{self.headline}", mean(sums["headline"]), on_epoch=True, on_step=False, batch_size=rows)
-        losses = self._with_total(self.losses(sums))
+        self.log(f"train/{self.headline}", mean(sums["headline"]), on_epoch=True, on_step=False, batch_size=rows)
+        losses = with_total(self.losses(sums))
         for name, loss in losses.items():
             total = name == "loss"
             self.log(f"train/{name}", loss, on_step=total, on_epoch=True, prog_bar=total, batch_size=rows)
         return losses["loss"]
 
-    def _with_total(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        total = torch.stack([term.float() for term in terms.values()]).sum()
-        named = {f"loss_{name}": term.float() for name, term in terms.items()} if len(terms) > 1 else {}
-        return {"loss": total} | named
+    def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
+        """Sums that add up over batches and make the losses, from logits (B, T, K)."""
+        outputs = self.activation(logits)
+        return {name: term.sums(logits, outputs, batch, self.hparams) for name, term in self.terms.items()}
+
+    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weighted terms of the loss by name, from sums over all that they are a mean of."""
+        return {name: term.loss(sums[name], self.hparams) for name, term in self.terms.items()}
 
     # ------------------------------------------------------------------ evaluation
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: MusicBatch, batch_idx: int) -> None:
         """Judge a batch of whole songs."""
-        self._evaluate(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same."""
-        self._evaluate(batch)
-
-    def _rows(self, of: Any) -> list[str]:
-        """The model alone during a fit: the baselines do not change from epoch to epoch."""
-        return [row for row in of if row == MODEL or self.trainer.state.fn != "fit"]
-
-    def _evaluate(self, batch: Batch) -> None:
-        logits = self.run(batch.inputs)[0].float()
-        self.loss_sums.update(self.sums(logits, batch))
-        predictions = self.predictions(self.activation(logits), batch)
-        for row in self._rows(self.evaluation.rows):
-            self.judge(self.evaluation.scores(row), predictions[row](), batch)
-        for row in self._rows(self.likelihoods):
-            self.likelihoods[row].update(self.row_logits(row, logits, batch), batch.targets, batch.mask)
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
-        """A function a row that gives its predictions (B, T, K)."""
-        targets, mask, seed = batch.targets, batch.mask, self.hparams["seed"]
-        return {
-            MODEL: lambda: outputs,
-            "constant": lambda: baselines.constant(self.target_mean, targets),
-            "chance": lambda: baselines.shuffled(targets, mask, batch.song, seed),
-            "copy": lambda: baselines.copy(targets, mask, self.target_mean),
-        }
-
-    def row_logits(self, row: str, logits: Tensor, batch: Batch) -> Tensor:
-        """What a row of the likelihoods holds probable (B, T, K); chance is uniform over what the mask leaves."""
-        if row == "chance":
-            return torch.zeros_like(logits).masked_fill(~batch.mask, -torch.inf if self.likelihood == "classes" else 0)
-        if row == "constant":
-            return self.constant_logits(EPSILON).expand_as(logits)
-        return logits
-
-    def on_validation_epoch_end(self) -> None:
-        """Log everything."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same."""
-        self._log_evaluation("test")
+        self.evaluation.update(self, self.run(batch.inputs)[0].float(), batch, self.trainer.state.fn == "fit")
 
     def results(self) -> dict[str, Tensor]:
         """All that is logged of a split, by name."""
-        found = self._with_total(self.losses(self.loss_sums.compute()))
-        found |= self.evaluation.compute(self._rows(self.evaluation.rows))
-        for row in self._rows(self.likelihoods):
-            told: dict[str, Tensor] = self.likelihoods[row].compute()
-            found |= {name if row == MODEL else f"{name}/{row}": value for name, value in told.items()}
-        return found
+        losses = with_total(self.losses(self.evaluation.sums.compute()))
+        return losses | self.evaluation.compute(self.trainer.state.fn == "fit")
 
-    def _log_evaluation(self, split: str) -> None:
+    def on_validation_epoch_end(self) -> None:
+        """Log everything."""
+        split = "test" if self.trainer.testing else "val"
         for name, value in self.results().items():
             self.log(f"{split}/{name}", value, prog_bar=name == "loss")
-        parts: list[Any] = [self.loss_sums, self.evaluation, *self.likelihoods.values()]
-        for part in parts:
-            part.reset()
+        self.evaluation.reset()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
+
+    def predict_step(self, batch: MusicBatch, batch_idx: int) -> Tensor:
         """Outputs (B, T, K) for the inputs of a batch."""
         return self(batch.inputs)  # type: ignore[no-any-return]
 
 
-class UnexportableError(TypeError):
+class UnexportableError(LitmotifError, TypeError):
     """A network that no RTNeural file can hold; the message names it and says what to do."""

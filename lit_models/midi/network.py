@@ -1,10 +1,12 @@
-"""The backbones by name, and the normalisation of their inputs."""
+"""Backbones by name, and the normalisation of their inputs."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from litmotif.errors import ArgumentError
 
 from .residual import ResidualBlock
 from .stack import LayerStack
@@ -37,7 +39,7 @@ class InputNormalizer(nn.Module):
         for name, values, neutral in (("mean", mean, 0.0), ("std", std, 1.0)):
             given = torch.tensor([neutral] * size if values is None else list(values), dtype=torch.float32)
             if given.shape != (size,):
-                raise ValueError(f"input_{name} has {len(given)} numbers for input_size={size} columns.")
+                raise ArgumentError(f"input_{name} has {len(given)} numbers for input_size={size} columns.")
             self.register_buffer(name, given)
         self.std[self.std == 0] = 1.0
 
@@ -107,5 +109,5 @@ def make_stack(
         for _ in range(num_layers):
             add(hidden_size, nn.Linear(width, hidden_size), nn.Tanh())
     else:
-        raise ValueError(f"backbone={backbone!r}: choose 'requirement', 'gru', 'tcn', 'residual_tcn' or 'mlp'.")
+        raise ArgumentError(f"backbone={backbone!r}: choose 'requirement', 'gru', 'tcn', 'residual_tcn' or 'mlp'.")
     return LayerStack([*layers, nn.Linear(width, output_size)])

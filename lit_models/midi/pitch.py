@@ -1,4 +1,4 @@
-"""A temporal convolutional network whose weights are shared by the keys, and the plain layers that equal it.
+"""Pitch-convolutional TCN: its weights are shared by the keys; and the plain layers that equal it.
 
 A frame is H free units, and C channels of each of K keys. What a channel of a key takes from another key depends on how
 many semitones lie between them, not on where they are: a filter over pitch as over time. The free units see all keys
@@ -13,6 +13,8 @@ import copy
 
 import torch
 from torch import Tensor, nn
+
+from litmotif.errors import ArgumentError
 
 from .residual import ResidualBlock
 from .stack import LayerStack
@@ -76,8 +78,8 @@ class PitchConv(nn.Module):
         """Map (B, H + C K, T + (k - 1) d), all frames that the taps reach, to (B, H + C K, T)."""
         free, keyed = x[:, : self.free.in_channels], x[:, self.free.in_channels :]
         near: Tensor = self.near(keyed.reshape(len(x), *self.shape, -1).transpose(2, 3))  # (B, C, T, K)
-        told = self.tell(free[..., x.shape[2] - near.shape[2] :].transpose(1, 2)).transpose(1, 2)  # (B, C, T)
-        near = (near + told[..., None]).transpose(2, 3).flatten(1, 2)  # (B, C K, T)
+        context = self.tell(free[..., x.shape[2] - near.shape[2] :].transpose(1, 2)).transpose(1, 2)  # (B, C, T)
+        near = (near + context[..., None]).transpose(2, 3).flatten(1, 2)  # (B, C K, T)
         return torch.cat([self.free(free), near], dim=1)
 
     @torch.no_grad()
@@ -168,7 +170,7 @@ def pitch_stack(
         ValueError: fewer columns than keys, or no channel.
     """
     if input_size < output_size or channels < 1 or reach < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"backbone='pitch_tcn' takes the {output_size} keys of a frame first, and {input_size} columns reach it "
             f"(channels={channels}, at least 1; reach={reach}, at least 0). Choose a task whose inputs are keys, such "
             "as polyphony, or another backbone."

@@ -1,4 +1,4 @@
-"""The residual block of temporal convolutional networks, and the plain chain of layers that equals it."""
+"""Residual block of temporal convolutional networks, and the plain chain of layers that equals it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A chain of plain torch layers over time, whose state can be carried from frame to frame.
+"""Layer stack: a chain of plain torch layers over time, whose state can be carried from frame to frame.
 
 Only layers that RTNeural's file format has, and no adds across layers: an exporter can read the chain off it.
 """
@@ -51,10 +51,10 @@ class LayerStack(nn.Module):
             after.append(now)
         return x, tuple(after)
 
-    def chain(self) -> list[nn.Module]:
-        """The layers, residual blocks and tied weights written out as plain ones."""
+    def chain(self, last: nn.Module) -> list[nn.Module]:
+        """The layers, residual blocks and tied weights written out as plain ones, and the last activation."""
         parts = (layer.chain() if isinstance(layer, ResidualBlock) else [_plain(layer)] for layer in self.layers)
-        return [layer for part in parts for layer in part]
+        return [*(layer for part in parts for layer in part), last]
 
 
 @torch.no_grad()

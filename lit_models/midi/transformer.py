@@ -1,8 +1,10 @@
-"""A causal transformer with rotary positions: a teacher, which no RTNeural file can hold."""
+"""Causal transformer with rotary positions: a teacher, which no RTNeural file can hold."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from litmotif.errors import ArgumentError
 
 from .stack import State
 
@@ -75,7 +77,7 @@ class CausalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if hidden_size % (2 * num_heads):
-            raise ValueError(f"hidden_size={hidden_size} does not divide by 2 * num_heads={2 * num_heads}.")
+            raise ArgumentError(f"hidden_size={hidden_size} does not divide by 2 * num_heads={2 * num_heads}.")
         self.embed = nn.Linear(input_size, hidden_size)
         self.blocks = nn.ModuleList([Block(hidden_size, num_heads, dropout) for _ in range(num_layers)])
         self.norm = nn.LayerNorm(hidden_size)

@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import CSVLogger
 import callbacks.history
 from callbacks import RunHistory
 from callbacks.directions import direction_of
-from callbacks.files import write_atomically
 from callbacks.history import moving_average
+from litmotif.files import write_atomically
 
 from .bench import BATCHES, Line, StopIn, each_step, make_trainer, read
 

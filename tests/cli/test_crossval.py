@@ -9,11 +9,11 @@ import torch
 from scipy import stats
 
 from lit_models.cli import main
-from lit_models.cli.commands import crossval
-from lit_models.core.intervals import mean
+from lit_models.cli.commands.crossval import Crossval, over_folds
+from litmotif.intervals import mean
 
 from . import folded
-from .fake import Fake, option
+from .fake_runner import FakeRunner, option
 from .tiny import write
 
 CONFIG = """\
@@ -33,7 +33,7 @@ def config(in_tmp):
 
 
 def test_every_song_is_predicted_once_by_the_fold_that_held_it_out(config, capsys):
-    assert crossval.command(["-c", config, "--folds", "3"], main) == 0
+    assert Crossval(main)(["-c", config, "--folds", "3"]) == 0
     rows = torch.load(HOME / "predictions.pt", weights_only=True)
     assert sorted(row["song"] for row in rows) == folded.SONGS
     for row in rows:
@@ -60,24 +60,24 @@ def test_the_interval_is_student_s():
 
 def test_a_metric_or_a_baseline_that_a_fold_lacks_has_no_mean():
     folds = [{"a": {"value": 1.0, "copy": 2.0}, "b": {"value": 1.0}}, {"a": {"value": 3.0}}]
-    assert crossval.over_folds(folds) == {"a": mean("value", [1.0, 3.0])}
+    assert over_folds(folds) == {"a": mean("value", [1.0, 3.0])}
 
 
 def test_finished_folds_are_kept_and_a_failed_one_is_tried_again(config, capsys):
-    first, second = Fake({"fold_1": 1}), Fake(results=lambda arguments: {})
-    assert crossval.command(["-c", config, "--folds", "3", "--predict", "false"], first) == 1
+    first, second = FakeRunner({"fold_1": 1}), FakeRunner(results=lambda arguments: {})
+    assert Crossval(first)(["-c", config, "--folds", "3", "--predict", "false"]) == 1
     assert "failed: fold 1" in capsys.readouterr().err
     assert [option(a, "--data.fold") for a in first.asked] == ["0", "1", "2"]
     assert all(option(a, "--data.folds") == "3" for a in first.asked)
-    assert crossval.command(["-c", config, "--folds", "3", "--predict", "false"], second) == 0
+    assert Crossval(second)(["-c", config, "--folds", "3", "--predict", "false"]) == 0
     (again,) = second.asked
     assert option(again, "--data.fold") == "1"
     assert option(again, "--ckpt_path") == str(HOME / "fold_1/version_0/checkpoints/last.ckpt")
 
 
 def test_a_stop_is_no_failure(config):
-    fake = Fake({"fold_0": 130})
-    assert crossval.command(["-c", config], fake) == 130
+    fake = FakeRunner({"fold_0": 130})
+    assert Crossval(fake)(["-c", config]) == 130
     assert len(fake.asked) == 1
 
 
@@ -93,13 +93,13 @@ def test_a_stop_is_no_failure(config):
     ],
 )
 def test_a_wrong_request_trains_nothing(arguments, words, config, capsys):
-    fake = Fake()
-    assert crossval.command(["-c", config, *arguments], fake) == 2
+    fake = FakeRunner()
+    assert Crossval(fake)(["-c", config, *arguments]) == 2
     err = capsys.readouterr().err
     assert all(word in err for word in words), err
     assert fake.asked == []
 
 
 def test_without_a_config(capsys):
-    assert crossval.command([], Fake()) == 2
+    assert Crossval(FakeRunner())([]) == 2
     assert "-c" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_the_ensemble_gives_the_mean_of_its_members(runs):
 
 
 def test_each_is_judged_on_the_same_test_and_the_network_is_that_of_the_table(runs, capsys):
-    assert ensemble.command([*runs, "--device", "cpu", "--out", "both", "--export", "rtneural"]) == 0
+    assert ensemble.Ensemble()([*runs, "--device", "cpu", "--out", "both", "--export", "rtneural"]) == 0
     out = capsys.readouterr().out
     for word in ("a/version_0", "b/version_0", "constant", "loss", "mean of the logits"):
         assert word in out
@@ -92,7 +92,6 @@ def test_members_that_normalise_differently_become_one_network_of_raw_frames(run
     members[1].normalizer.mean += 0.5
     members[1].normalizer.std *= 2
     together = ensemble.averaged(members, "logits")
-    ensemble.one_network(together, members, "logits")
     mean, std = together.export_normaliser()
     assert torch.equal(mean, torch.zeros(64))
     assert torch.equal(std, torch.ones(64))
@@ -112,6 +111,6 @@ def test_members_that_normalise_differently_become_one_network_of_raw_frames(run
     ],
 )
 def test_what_has_no_mean_is_refused(arguments, status, words, runs, capsys):
-    assert ensemble.command(arguments) == status
+    assert ensemble.Ensemble()(arguments) == status
     err = capsys.readouterr().err
     assert all(word in err for word in words), err

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from lit_models.cli import configs, main
-from lit_models.cli.commands import child, series
+from lit_models.cli.commands import run_process
+from lit_models.cli.commands.series import Series, assemble, listed
 
 from . import plain
-from .fake import Fake
+from .fake_runner import FakeRunner
 from .tiny import write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,7 @@ def three(in_tmp):
 
 def test_each_member_is_fitted_by_the_ordinary_command_and_summed_up(three, capsys):
     write(Path(), "b.yaml", plain.CONFIG.replace("max_epochs: 2", "max_epochs: 1"))
-    assert series.command(["-c", "all", "--model.lr=0.5", "--", "--seed_everything", "7"], runner=main) == 0
+    assert Series(main)(["-c", "all", "--model.lr=0.5", "--", "--seed_everything", "7"]) == 0
     for name, epochs in (("a", 2), ("b", 1), ("c", 2)):
         run = Path("runs") / name / "version_0"
         names = {path.name for path in run.rglob("*")}
@@ -48,39 +49,38 @@ def test_each_member_is_fitted_by_the_ordinary_command_and_summed_up(three, caps
 
 
 def test_a_failing_member_costs_no_other_and_is_tried_again_alone(three, capsys):
-    first, second = Fake({"b": 1}), Fake()
-    assert series.command(["-c", "all"], first) == 1
+    first, second = FakeRunner({"b": 1}), FakeRunner()
+    assert Series(first)(["-c", "all"]) == 1
     assert [name for name, _ in first.resumed] == ["a", "b", "c"]
     seen = capsys.readouterr()
     assert "failed: b" in seen.err
     assert "failed (status 1)" in seen.out
-    assert series.command(["-c", "all"], second) == 0
+    assert Series(second)(["-c", "all"]) == 0
     assert second.resumed == [("b", f"runs/b/version_0/{LAST}")]
 
 
 @pytest.mark.parametrize("status", [130, 143])
 def test_a_stopped_series_goes_on_with_what_is_unfinished(status, three, capsys):
-    first, second = Fake({"b": status}), Fake()
-    assert series.command(["-c", "all"], first) == status
+    first, second = FakeRunner({"b": status}), FakeRunner()
+    assert Series(first)(["-c", "all"]) == status
     assert [name for name, _ in first.resumed] == ["a", "b"]
     assert "goes on" in capsys.readouterr().err
-    assert series.command(["-c", "all"], second) == 0
+    assert Series(second)(["-c", "all"]) == 0
     assert second.resumed == [("b", f"runs/b/version_0/{LAST}"), ("c", None)]
 
 
 def test_a_series_whose_own_process_was_killed_finds_the_run_that_it_had_begun(three):
     write(Path("."), "spare.txt", "")
-    Fake()(["fit", "--trainer.default_root_dir", "runs/a"])  # an earlier run, of nobody's series
+    FakeRunner()(["fit", "--trainer.default_root_dir", "runs/a"])  # an earlier run, of nobody's series
 
-    class Killed(Fake):
+    class Killed(FakeRunner):
         def __call__(self, arguments):
             super().__call__(arguments)
             raise MemoryError
 
-    with pytest.raises(MemoryError):
-        series.command(["-c", "all"], Killed())
-    again = Fake()
-    assert series.command(["-c", "all"], again) == 0
+    assert Series(Killed())(["-c", "all"]) == 1
+    again = FakeRunner()
+    assert Series(again)(["-c", "all"]) == 0
     assert again.resumed[0] == ("a", f"runs/a/version_1/{LAST}")
 
 
@@ -88,9 +88,9 @@ def test_a_failure_before_anything_was_saved_is_begun_anew(three):
     def broken(arguments):
         return 2
 
-    assert series.command(["-c", "all"], broken) == 1
-    again = Fake()
-    assert series.command(["-c", "all"], again) == 0
+    assert Series(broken)(["-c", "all"]) == 1
+    again = FakeRunner()
+    assert Series(again)(["-c", "all"]) == 0
     assert again.resumed == [("a", None), ("b", None), ("c", None)]
 
 
@@ -102,12 +102,12 @@ def test_what_is_done_is_done_until_something_else_is_asked_for(three):
         (["--model.lr=0.1"], ""),
         (["--model.lr=0.1", "--again"], "abc"),
     ):
-        fake = Fake()
-        assert series.command(["-c", "all", *arguments], fake) == 0
+        fake = FakeRunner()
+        assert Series(fake)(["-c", "all", *arguments]) == 0
         assert "".join(name for name, _ in fake.resumed) == trained, arguments
     write(Path(), "b.yaml", plain.CONFIG.replace("max_epochs: 2", "max_epochs: 9"))
-    fake = Fake()
-    assert series.command(["-c", "all", "--model.lr=0.1"], fake) == 0
+    fake = FakeRunner()
+    assert Series(fake)(["-c", "all", "--model.lr=0.1"]) == 0
     assert fake.resumed == [("b", None)]
 
 
@@ -119,23 +119,23 @@ def test_resume_goes_on_with_one_by_name_and_then_with_the_rest(name, in_tmp):
             in_tmp / "models", f"{letter}.yaml", plain.CONFIG.replace("plain.Plain}", f"plain.Plain{letter.upper()}}}")
         )
     asked = ["models/a.yaml", "models/b.yaml"]
-    assert series.command(asked, Fake()) == 0
-    again = Fake()
+    assert Series(FakeRunner())(asked) == 0
+    again = FakeRunner()
     called = name if name != "models/b" else "b"
-    assert series.command([*asked, "--resume", called, "--trainer.max_epochs=5"], again) == 0
+    assert Series(again)([*asked, "--resume", called, "--trainer.max_epochs=5"]) == 0
     assert again.resumed == [("b", f"runs/b/version_0/{LAST}"), ("a", None)]
 
 
 def test_resume_of_nobody_and_of_one_without_a_checkpoint(three, capsys):
-    assert series.command(["-c", "all", "--resume", "d"], Fake()) == 2
+    assert Series(FakeRunner())(["-c", "all", "--resume", "d"]) == 2
     assert "There are: a, b, c" in capsys.readouterr().err
-    assert series.command(["-c", "all", "--resume", "b"], Fake()) == 1
+    assert Series(FakeRunner())(["-c", "all", "--resume", "b"]) == 1
     assert "runs/b has no run yet" in capsys.readouterr().err
 
 
 def test_overlays_lie_over_each_member_and_out_holds_everything(three):
-    fake = Fake()
-    assert series.command(["a.yaml", "b.yaml", "-c", "trainer/cpu", "--out", "elsewhere"], fake) == 0
+    fake = FakeRunner()
+    assert Series(fake)(["a.yaml", "b.yaml", "-c", "trainer/cpu", "--out", "elsewhere"]) == 0
     for arguments, name in zip(fake.asked, "ab", strict=True):
         requested = configs.split(arguments)[0]
         assert requested[1:] == ["trainer/cpu"]
@@ -145,12 +145,12 @@ def test_overlays_lie_over_each_member_and_out_holds_everything(three):
 
 def test_the_table_of_tests_shows_each_metric_beside_its_baselines(three, capsys):
     found = {"mse": {"value": 0.25, "low": 0.2, "high": 0.3, "constant": 0.5}, "r": {"value": None}}
-    fake = Fake(results=lambda arguments: found)
-    assert series.command(["-c", "all"], fake) == 0
+    fake = FakeRunner(results=lambda arguments: found)
+    assert Series(fake)(["-c", "all"]) == 0
     for name in "abc":
         Path(f"runs/{name}/version_0/checkpoints/best.ckpt").touch()
     capsys.readouterr()
-    assert series.command(["test", "-c", "all"], fake) == 0
+    assert Series(fake)(["test", "-c", "all"]) == 0
     assert [a[0] for a in fake.asked[-3:]] == ["test"] * 3
     assert all(checkpoint == "best" for _, checkpoint in fake.resumed[-3:])
     out = capsys.readouterr().out
@@ -174,8 +174,8 @@ def test_the_table_of_tests_shows_each_metric_beside_its_baselines(three, capsys
 )
 def test_a_wrong_request_trains_nothing(arguments, words, three, capsys):
     write(Path(), "broken.series.yaml", "a: 1\n")
-    fake = Fake()
-    assert series.command(arguments, fake) == 2
+    fake = FakeRunner()
+    assert Series(fake)(arguments) == 2
     err = capsys.readouterr().err
     assert all(word in err for word in words), err
     assert fake.asked == []
@@ -190,17 +190,17 @@ def test_help_names_the_options(capsys):
 def test_every_shipped_list_names_configs_that_there_are(name, capsys):
     assert main(["list"]) == 0
     assert f"  {name} " in capsys.readouterr().out
-    members = series.assemble([name], [], Path("runs"))
-    assert [member.name for member in members] == series.listed(name)
+    members = assemble([name], [], Path("runs"))
+    assert [member.name for member in members] == listed(name)
     assert all(name not in configs.names() for name in (f"{name}.series", name))
 
 
 # ---------------------------------------------------------------------- processes
 def test_a_run_has_a_process_of_its_own_that_imports_what_we_would(monkeypatch, in_tmp, capfd):
     monkeypatch.syspath_prepend(str(ROOT))
-    assert child.run(["--version"]) == 0
+    assert run_process.run(["--version"]) == 0
     assert "litmotif" in capfd.readouterr().out
-    assert child.run(["fitt"]) == 2
+    assert run_process.run(["fitt"]) == 2
 
 
 STUB = """\
@@ -218,9 +218,9 @@ sys.exit(128 + got[0][0])
 """
 PARENT = """\
 import sys
-from lit_models.cli.commands import child
+from lit_models.cli.commands import run_process
 sys.executable = {stub!r}
-sys.exit(child.run(["fit"]))
+sys.exit(run_process.run(["fit"]))
 """
 
 

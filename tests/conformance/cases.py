@@ -13,6 +13,24 @@ import lit_models
 from .registry import REGISTRY
 
 NAMES = sorted(REGISTRY)
+RECORDS = {
+    "EpochMeans": {},
+    "RunHistory": {"plots": False},  # what pictures show is in the files
+    "LearningRateMonitor": {},
+    "ResultsTable": {},
+}
+"""What writes down a run, as ``configs/defaults.yaml`` has it, without the pictures."""
+
+
+def saver(**options):
+    """A ``ModelCheckpoint`` that saves when all other callbacks of the epoch are done."""
+    settings = {"enable_version_counter": False, "save_on_train_epoch_end": True, "auto_insert_metric_name": False}
+    return {"class_path": "ModelCheckpoint", "init_args": options | settings}
+
+
+def records(classes):
+    """Entries of ``trainer.callbacks``."""
+    return [{"class_path": path, "init_args": options} for path, options in classes.items()]
 
 
 def make_data(name, **changes):

@@ -28,6 +28,7 @@ def shrink(arguments):
     merged = [yaml.safe_load(configs.find(n).read_text()) for n in configs.split(arguments)[0]]
     (entry,) = [REGISTRY[c["model"]["class_path"]] for c in merged if "model" in c]
     few = [f"--data.{key}={value}" for key, value in entry.few.items()]
+    few += ["--model.num_layers=1"] * any("num_layers" in c.get("model", {}).get("init_args", {}) for c in merged)
     return [*few, "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
 
@@ -43,8 +44,7 @@ def test_every_config_says_what_it_is_and_runs(name, in_tmp, capsys):
         pytest.skip("needs a GPU")
     experiment = name.split("/")[0] not in configs.OVERLAYS
     short = ["--trainer.fast_dev_run=true"] if experiment or name == "debug/fast" else ["--data.steps_per_epoch=2"]
-    if not name.startswith("debug/"):
-        short += ["--trainer.max_epochs=1"]
+    short += ["--trainer.max_epochs=50" if name == "debug/overfit" else "--trainer.max_epochs=1"]
     status = main([*arguments, *shrink(arguments), *short])
     assert status == 0, capsys.readouterr().err
 

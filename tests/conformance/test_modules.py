@@ -1,8 +1,11 @@
 """The laws of the house, for every registered module."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import callbacks
@@ -13,7 +16,7 @@ from lit_models.core.hparams import require_plain
 from .cases import NAMES, each_step, make, make_data, make_trainer, noisy, same_state
 
 pytestmark = [
-    pytest.mark.parametrize("name", NAMES),
+    pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed from"),
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create"),
@@ -34,62 +37,76 @@ class StopAt(Callback):
             raise KeyError("a failure in the middle of a step")
 
 
-def uninterrupted(name, folder):
-    module, data = make(name, **noisy(name))
-    trainer = make_trainer(folder, each_step(folder))
-    trainer.fit(module, data)
-    return trainer, module
+@dataclass(frozen=True)
+class Whole:
+    """A run that nothing has interrupted: its module, its steps, and where a checkpoint of each step lies."""
+
+    module: LightningModule
+    steps: int
+    folder: Path
 
 
-def test_hyper_parameters_are_plain_and_checkpoints_load_without_pickle(name, tmp_path):
-    _, module = uninterrupted(name, tmp_path)
-    require_plain(module.hparams, name)
-    checkpoint = torch.load(next(tmp_path.glob("*.ckpt")), weights_only=True)
+@pytest.fixture(scope="module")
+def wholes():
+    """Those made so far, by name."""
+    return {}
+
+
+@pytest.fixture
+def whole(name, wholes, tmp_path_factory):
+    """Trained once for all tests of a module."""
+    if name not in wholes:
+        folder = tmp_path_factory.mktemp(name)
+        module, data = make(name, **noisy(name))
+        trainer = make_trainer(folder, each_step(folder))
+        trainer.fit(module, data)
+        trainer.save_checkpoint(folder / "end.ckpt")
+        wholes[name] = Whole(module, trainer.global_step, folder)
+    return wholes[name]
+
+
+def test_hyper_parameters_are_plain_and_checkpoints_load_without_pickle(name, whole):
+    require_plain(whole.module.hparams, name)
+    checkpoint = torch.load(next(whole.folder.glob("*.ckpt")), weights_only=True)
     assert checkpoint["litmotif"]["class"] == name
 
 
-def test_load_gives_back_the_same_module_in_eval_mode(name, tmp_path):
-    trainer, module = uninterrupted(name, tmp_path)
-    trainer.save_checkpoint(tmp_path / "end.ckpt")
-    loaded = lit_models.load(tmp_path / "end.ckpt")
+def test_load_gives_back_the_same_module_in_eval_mode(name, whole):
+    end, trained = whole.folder / "end.ckpt", whole.module.state_dict()
+    loaded = lit_models.load(end)
     assert type(loaded).__name__ == name
     assert not loaded.training
-    assert same_state(loaded.state_dict(), module.state_dict())
-    raw = lit_models.load(tmp_path / "end.ckpt", weights="raw")
-    assert not same_state(raw.state_dict(), module.state_dict())
-    again = type(module).load_from_checkpoint(tmp_path / "end.ckpt", weights_only=True)
-    assert same_state(again.state_dict(), module.state_dict())
+    assert same_state(loaded.state_dict(), trained)
+    assert not same_state(lit_models.load(end, weights="raw").state_dict(), trained)
+    again = type(whole.module).load_from_checkpoint(end, weights_only=True)
+    assert same_state(again.state_dict(), trained)
 
 
 @pytest.mark.parametrize(("step", "workers"), [(1, 0), (4, 0), (5, 0), (7, 0), (7, 1), (10, 0)])
-def test_a_run_killed_after_any_step_goes_on_as_if_nothing_had_happened(name, step, workers, tmp_path):
-    whole, module = uninterrupted(name, tmp_path / "whole")
-    assert whole.global_step == 15
+def test_a_run_killed_after_any_step_goes_on_as_if_nothing_had_happened(name, step, workers, whole, tmp_path):
+    assert whole.steps == 15
     resumed, data = make(name, make_data(name, num_workers=workers), **noisy(name))
-    trainer = make_trainer(tmp_path / "resumed")
-    (path,) = (tmp_path / "whole").glob(f"step={step}.ckpt")
-    trainer.fit(resumed, data, ckpt_path=path, weights_only=True)
-    assert trainer.global_step == whole.global_step
-    assert same_state(resumed.state_dict(), module.state_dict())
+    trainer = make_trainer(tmp_path)
+    trainer.fit(resumed, data, ckpt_path=whole.folder / f"step={step}.ckpt", weights_only=True)
+    assert trainer.global_step == whole.steps
+    assert same_state(resumed.state_dict(), whole.module.state_dict())
 
 
 @pytest.mark.parametrize("step", [2, 5, 11])
-def test_a_run_that_failed_in_the_middle_of_a_step_goes_on_as_if_nothing_had_happened(name, step, tmp_path):
-    _, module = uninterrupted(name, tmp_path / "whole")
+def test_a_run_that_failed_in_the_middle_of_a_step_goes_on_as_if_nothing_had_happened(name, step, whole, tmp_path):
     failing, data = make(name, **noisy(name))
     last = ModelCheckpoint(tmp_path, filename="last", save_on_exception=True, enable_version_counter=False)
     with pytest.raises(KeyError, match="middle of a step"):
         make_trainer(tmp_path, last, StopAt(step)).fit(failing, data)
     resumed, data = make(name, **noisy(name))
     make_trainer(tmp_path / "resumed").fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert same_state(resumed.state_dict(), module.state_dict())
+    assert same_state(resumed.state_dict(), whole.module.state_dict())
 
 
-def test_the_number_of_workers_changes_nothing(name, tmp_path):
-    _, module = uninterrupted(name, tmp_path / "none")
+def test_the_number_of_workers_changes_nothing(name, whole, tmp_path):
     other, data = make(name, make_data(name, num_workers=1), **noisy(name))
-    make_trainer(tmp_path / "one").fit(other, data)
-    assert same_state(other.state_dict(), module.state_dict())
+    make_trainer(tmp_path).fit(other, data)
+    assert same_state(other.state_dict(), whole.module.state_dict())
 
 
 def test_resuming_without_the_average_goes_on_from_the_raw_weights(name, tmp_path):
@@ -150,10 +167,10 @@ def without_clocks(row):
 
 
 def test_history_is_whole_after_a_resume(name, tmp_path):
-    whole = callbacks.RunHistory()
+    whole = callbacks.RunHistory(plots=False)
     module, data = make(name)
     make_trainer(tmp_path / "a", whole, each_step(tmp_path / "a")).fit(module, data)
-    resumed_history = callbacks.RunHistory()
+    resumed_history = callbacks.RunHistory(plots=False)
     resumed, data = make(name)
     trainer = make_trainer(tmp_path / "b", resumed_history)
     trainer.fit(resumed, data, ckpt_path=tmp_path / "a" / "step=7.ckpt", weights_only=True)

@@ -13,26 +13,26 @@ from lit_models.core.muon import MuonWithAdamW
 
 from .cases import make, make_trainer
 from .registry import REGISTRY
-from .test_processes import fit, numbers, require_equal
+from .test_processes import numbers, require_equal
 
 SHARDED = sorted(name for name in REGISTRY if getattr(lit_models, name).entries)
 FSDP2 = ("--trainer.strategy=fsdp2", "--trainer.devices=2")
-ZERO = ("-c", "trainer/zero")
+ZERO = ("-c", "trainer/zero")  # strategy ddp, two devices
 AVERAGE = "--trainer.callbacks+=EMAWeights"
 
 
 @pytest.mark.parametrize("name", SHARDED)
-def test_shards_equal_one_process_and_checkpoints_go_both_ways(name, tmp_path):
-    half, whole = "--trainer.max_epochs=5", "--trainer.max_epochs=10"  # of five steps
-    rarely = "--trainer.check_val_every_n_epoch=5"
-    one = fit(name, tmp_path / "one", AVERAGE, rarely, whole)
-    two = fit(name, tmp_path / "two", AVERAGE, rarely, whole, *FSDP2)
+def test_shards_equal_one_process_and_checkpoints_go_both_ways(name, fit):
+    half, whole = "--trainer.max_epochs=3", "--trainer.max_epochs=6"  # of five steps
+    rarely = "--trainer.check_val_every_n_epoch=3"
+    one = fit(name, "one", AVERAGE, rarely, whole)
+    two = fit(name, "two", AVERAGE, rarely, whole, *FSDP2, processes=2)
     require_equal(two, one)
     assert numbers(two[1]["train/loss"]) == pytest.approx(numbers(one[1]["train/loss"]), rel=1e-5, nan_ok=True)
-    fit(name, tmp_path / "shards", AVERAGE, rarely, half, *FSDP2)
-    require_equal(fit(name, tmp_path / "shards", AVERAGE, rarely, whole, "--ckpt_path=last"), one)
-    fit(name, tmp_path / "single", AVERAGE, rarely, half)
-    require_equal(fit(name, tmp_path / "single", AVERAGE, rarely, whole, "--ckpt_path=last", *FSDP2), one)
+    fit(name, "shards", AVERAGE, rarely, half, *FSDP2, processes=2)
+    require_equal(fit(name, "shards", AVERAGE, rarely, whole, "--ckpt_path=last"), one)
+    fit(name, "single", AVERAGE, rarely, half)
+    require_equal(fit(name, "single", AVERAGE, rarely, whole, "--ckpt_path=last", *FSDP2, processes=2), one)
 
 
 class Moments(Callback):
@@ -51,14 +51,15 @@ AT_STEP_5 = {"filename": "{step}", "every_n_train_steps": 5, "save_top_k": -1}
 """The last of an epoch."""
 
 
-def test_each_process_keeps_half_of_the_optimiser_and_checkpoints_are_whole(tmp_path):
+def test_each_process_keeps_half_of_the_optimiser_and_checkpoints_are_whole(fit, tmp_path):
     counting = f"--trainer.callbacks+={__name__}.Moments"
     saving = json.dumps({"class_path": "ModelCheckpoint", "init_args": AT_STEP_5})
     ddp = ("--trainer.strategy=ddp", "--trainer.devices=2", f"--trainer.callbacks+={saving}")
-    whole = fit("MDLMDiT", tmp_path / "ddp", AVERAGE, "--trainer.max_epochs=3", *ddp)
+    whole = fit("MDLMDiT", "ddp", AVERAGE, "--trainer.max_epochs=3", *ddp, processes=2)
 
     def go_on(epochs, *options):
-        return fit("MDLMDiT", tmp_path / "zero", AVERAGE, counting, f"--trainer.max_epochs={epochs}", *options)
+        longer, processes = f"--trainer.max_epochs={epochs}", 2 if "trainer/zero" in options else 1
+        return fit("MDLMDiT", "zero", AVERAGE, counting, longer, *options, processes=processes)
 
     go_on(1, *ZERO)
     saved = [("ddp", "step=5.ckpt"), ("zero", "last.ckpt")]

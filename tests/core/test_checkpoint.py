@@ -41,3 +41,8 @@ def test_weights_of_another_shape_are_named(tmp_path):
     path, _ = save(tmp_path, hyper_parameters={"horizon": 9, "view_size": [5, 5], "hidden_size": 16})
     with pytest.raises(CheckpointError, match="does not fit the architecture that it names"):
         lit_models.load(path)
+
+
+def test_a_checkpoint_knows_its_class_wherever_that_has_moved(tmp_path):
+    path, module = save(tmp_path, litmotif={"class": "MDLMDiT", "module": "lit_models.elsewhere.module"})
+    assert type(lit_models.load(path)) is type(module)

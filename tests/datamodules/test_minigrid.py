@@ -10,8 +10,8 @@ import torch
 from datamodules import MiniGridPlans
 from datamodules.core import DataError
 from datamodules.minigrid.augment import reflect, swapped_words
-from datamodules.minigrid.batch import END, Observation
 from datamodules.minigrid.envs import Start, free_poses, make_env, observe, reset
+from litmotif.batches.plans import END, Observation
 
 ROOM = {"agent_start_pos": None}
 
@@ -249,7 +249,7 @@ def test_no_space_is_named_and_leaves_nothing_half_written(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(OSError, match=r"Make room, or set data\.cache_dir elsewhere"):
+    with pytest.raises(OSError, match=r"Make room, or set cache_dir elsewhere"):
         plans(cache_dir=str(tmp_path)).prepare_data()
     assert [p.suffix for p in Path(tmp_path).rglob("*") if p.is_file() and p.suffix != ".lock"] == []
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from lit_models.export.ensemble import EnsembleError, block_diagonal, mean_logits
+from lit_models.export.block_diagonal import EnsembleError, block_diagonal
+from lit_models.export.ensemble import mean_logits
 
 B, T, F, K = 2, 7, 5, 3
 

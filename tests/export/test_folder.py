@@ -9,8 +9,12 @@ import torch
 from torch import nn
 
 from lit_models.export.rtneural import errors, export, verify, write
-from lit_models.export.rtneural.random_chain import Chain, random_chain
 from lit_models.export.rtneural.sidecar import runtime_layers
+
+from ..scripts import load
+
+_chains = load("random_chain")
+Chain, random_chain = _chains.Chain, _chains.random_chain
 
 FILES = ["m.golden.json", "m.golden.npz", "m.json", "m.sidecar.json"]
 

@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from lit_models.export.rtneural import TOLERANCE, export
-from lit_models.export.rtneural.random_chain import random_chain
 from lit_models.midi.dynamics import DynamicsEngine
 from lit_models.midi.emotion import EmotionRecognizer
 from lit_models.midi.groove import GroovePredictor
 from lit_models.midi.harmony import HarmonyPredictor
 from lit_models.midi.melody import MelodyTransformer
 from lit_models.midi.module import UnexportableError
+
+from ..scripts import load
+
+random_chain = load("random_chain").random_chain
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "rtneural"
 

@@ -7,7 +7,11 @@ from torch import nn
 
 from lit_models.export.rtneural import TOLERANCE, Interpreter, to_rtneural, validate
 from lit_models.export.rtneural.golden import difference
-from lit_models.export.rtneural.random_chain import Chain, random_chain
+
+from ..scripts import load
+
+_chains = load("random_chain")
+Chain, random_chain = _chains.Chain, _chains.random_chain
 
 
 def frames(count, size, seed=0):

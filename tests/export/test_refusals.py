@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from lit_models.export.rtneural import ExportError, FormatError, ParityError, UnsupportedLayerError, export, to_rtneural
-from lit_models.export.rtneural.random_chain import Chain
+
+from ..scripts import load
+
+Chain = load("random_chain").Chain
 
 
 class Residual(nn.Module):

@@ -1,14 +1,6 @@
 import pytest
 
-from .launcher import Launcher
 from .runs import uninterrupted
-
-
-@pytest.fixture(scope="session")
-def launcher(tmp_path_factory):
-    made = Launcher(tmp_path_factory.mktemp("launcher"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="session")

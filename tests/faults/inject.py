@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from lit_models.core.checkpoint_file import LAST
+from lit_models.core.checkpoint import LAST
 
-from .launcher import READY
+from ..launcher import READY
 
 FAULT = "LITMOTIF_FAULT"
 """JSON of a fault: its ``kind``, and the ``batch`` (from 1, of this process) or the file ``operation`` it comes at."""

@@ -1,6 +1,5 @@
 """A tiny run of each algorithm, what goes wrong in it, and what it leaves."""
 
-import csv
 import json
 import random
 import signal
@@ -11,12 +10,12 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
-from lit_models.core.checkpoint_file import LAST, PREVIOUS
+from lit_models.core.checkpoint import LAST, PREVIOUS
 
-from ..conformance.cases import noisy
+from ..conformance.cases import RECORDS, noisy, records, saver
 from ..conformance.registry import REGISTRY
+from ..launcher import End, Launcher, Start
 from .inject import FAULT, PLACES
-from .launcher import End, Launcher, Start
 
 SMOOTHED = {"moving_average", "summary"}
 STATES = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
@@ -27,25 +26,14 @@ SCHEDULES = {  # by the data: what steps at each batch, at each epoch, and after
     "MotionClips": {"lr_schedule": "exponential", "lr_interval": "epoch"},
     "Rollouts": {"lr_schedule": "linear", "lr_interval": "epoch"},
 }
-
-
-SAVES = {"enable_version_counter": False, "save_on_train_epoch_end": True, "auto_insert_metric_name": False}
-CALLBACKS = {
-    "EMAWeights": {"decay": 0.9},
-    f"{__package__}.inject.Inject": {},
-    "EpochMeans": {},
-    "RunHistory": {"plots": False},  # what pictures show is in the files
-    "LearningRateMonitor": {},
-    "ResultsTable": {},
-}
+CALLBACKS = {"EMAWeights": {"decay": 0.9}, f"{__package__}.inject.Inject": {}} | RECORDS
 
 
 def write_config(name: str, folder: Path, requeue: bool = False) -> Path:
     """Three epochs of five steps: the callbacks of ``configs/defaults.yaml`` but for the pictures, and an average."""
     entry = REGISTRY[name]
-    savers = [{"filename": "best", "monitor": "val/loss"}, {"filename": "last", "save_on_exception": True}]
-    callbacks = [{"class_path": "ModelCheckpoint", "init_args": saver | SAVES} for saver in savers]
-    callbacks += [{"class_path": path, "init_args": options} for path, options in CALLBACKS.items()]
+    savers = [saver(filename="best", monitor="val/loss"), saver(filename="last", save_on_exception=True)]
+    callbacks = savers + records(CALLBACKS)
     data = dict(entry.tiny_data)
     schedule = SCHEDULES.get(entry.data, {"lr_schedule": "cosine"})
     config = {
@@ -95,7 +83,7 @@ class Run:
         if self.checkpoints():
             arguments += ["--ckpt_path", "last"]
         environment = {FAULT: json.dumps(fault)} if fault else {}
-        end = self.launcher.run(Start(arguments, str(self.folder), str(self.folder / "said"), environment, delay))
+        (end,) = self.launcher.run(Start(arguments, str(self.folder), str(self.folder / "said"), environment, delay))
         self.ends.append(end)
         return end
 
@@ -123,14 +111,13 @@ class Outcome:
         history: column by column, without clocks.
         results: of the test.
         files: names in the run folder.
-        csv, tensorboard: every (metric, step, value) that any start has written.
+        tensorboard: every (metric, step, value) that any start has written.
     """
 
     weights: dict
     history: dict
     results: dict
     files: list[str]
-    csv: set
     tensorboard: set
 
 
@@ -138,14 +125,13 @@ def outcome(folder: Path) -> Outcome:
     """Read the newest run below a folder."""
     newest = max(folder.glob("runs/tiny/version_*"), key=lambda path: int(path.name.removeprefix("version_")))
     history = json.loads((newest / "history.json").read_text())
-    files = [path.name for path in newest.rglob("*") if not path.name.startswith(("events.", "metrics_"))]
+    files = [path.name for path in newest.rglob("*") if not path.name.startswith("events.")]
     assert not [name for name in files if "partial" in name or "tmp" in name], files
     return Outcome(
         {name: _state(newest / "checkpoints" / f"{name}.ckpt") for name in ("last", "best")},
         {key: column for key, column in history.items() if _kept(key) and key not in SMOOTHED},
         json.loads((newest / "results.json").read_text()),
         sorted(files),
-        _csv(newest),
         _tensorboard(newest),
     )
 
@@ -153,15 +139,6 @@ def outcome(folder: Path) -> Outcome:
 def _state(path: Path) -> dict:
     whole = torch.load(path, weights_only=True) if path.exists() else {}
     return {key: whole[key] for key in (*STATES, *COUNTS) if key in whole}
-
-
-def _csv(folder: Path) -> set:
-    records = set()
-    for path in folder.glob("metrics*.csv"):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                records |= {(name, int(row["step"]), value) for name, value in row.items() if value and _kept(name)}
-    return records
 
 
 def _tensorboard(folder: Path) -> set:
@@ -198,7 +175,6 @@ def require_same(found: Outcome, whole: Outcome) -> None:
     assert found.results.keys() == whole.results.keys()
     assert repr(found.results) == repr(whole.results)
     assert set(whole.files) <= set(found.files)
-    assert found.csv == whole.csv, f"CSV: lost {whole.csv - found.csv}, else {found.csv - whole.csv}"
     lost, other = whole.tensorboard - found.tensorboard, found.tensorboard - whole.tensorboard
     assert not lost | other, f"TensorBoard: lost {lost}, else {other}"
 

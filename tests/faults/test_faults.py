@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from lit_models.cli.ending import CTRL_C, FAILED, TERMINATED
+from lit_models.cli.errors import CTRL_C, FAILED, TERMINATED
 from tests.disks import small_disk
 
 from ..conformance.registry import REGISTRY

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from datamodules.music.augment import Movement
-from datamodules.music.batch import MusicBatch
 from datamodules.music.tasks import make_task
 from lit_models.export.rtneural import TOLERANCE, export
 from lit_models.midi.equivariance import average, orbits, pitch_classes
 from lit_models.midi.harmony import HarmonyPredictor
 from lit_models.midi.stack import LayerStack
+from litmotif.batches.music import MusicBatch
 
 TASK = make_task("harmony", {"vocabulary": "extended", "previous_chord": True, "lookahead": 3, "size": "newest"})
 """Columns that rotate, stand still, and are in reserve, among inputs and outputs."""
@@ -18,20 +18,20 @@ TASK = make_task("harmony", {"vocabulary": "extended", "previous_chord": True, "
 
 def predictor(backbone="residual_tcn", **options):
     torch.manual_seed(0)
-    size = TASK.input_size
+    size = len(TASK.inputs)
     columns = {
         "input_mean": torch.linspace(-1, 1, size).tolist(),
         "input_std": torch.linspace(0.5, 2, size).tolist(),
         "target_mean": torch.linspace(0.5, 1, 64).softmax(0).tolist(),
     }
-    names = {"features": TASK.features, "outputs": TASK.outputs}
+    names = {"features": TASK.inputs.names, "outputs": TASK.targets.names}
     sizes = {"hidden_size": 28, "num_layers": 2, "dropout": 0.2}  # two groups of twelve, four units that stand still
     return HarmonyPredictor(size, 64, backbone=backbone, **({"equivariant": True} | columns | names | sizes | options))
 
 
 def moved_apart(module):
     """How far the chords of a moved melody are from the moved chords, and how far apart chords are at all."""
-    inputs = torch.randn(3, 20, TASK.input_size)
+    inputs = torch.randn(3, 20, len(TASK.inputs))
     semitones, same = torch.tensor([1, -5, 6]), torch.ones(3)
     module.eval()
     with torch.no_grad():
@@ -49,7 +49,7 @@ def test_transposition_commutes_with_the_network_and_stays_so_in_training(backbo
         assert apart < 1e-5
         assert scale > 1e-2
         targets = torch.eye(64)[torch.randint(0, 24, (2, 9))]
-        batch = MusicBatch(torch.randn(2, 9, TASK.input_size), targets, torch.ones(2, 9, 64).bool(), torch.arange(2))
+        batch = MusicBatch(torch.randn(2, 9, len(TASK.inputs)), targets, torch.ones(2, 9, 64).bool(), torch.arange(2))
         before = [p.clone() for p in module.parameters()]
         module.train()
         sum(module.losses(module.sums(module.run(batch.inputs)[0], batch)).values()).backward()
@@ -62,7 +62,7 @@ def test_without_it_nothing_commutes():
 
 
 def test_an_orbit_is_what_transpositions_make_of_an_entry():
-    rows, columns = pitch_classes(TASK.outputs), pitch_classes(TASK.features)
+    rows, columns = pitch_classes(TASK.targets.names), pitch_classes(TASK.inputs.names)
     orbit = orbits(rows, columns)
 
     def move(classes, k):  # where each column goes
@@ -95,7 +95,7 @@ def test_the_exported_chain_is_plain_and_commutes_too(tmp_path):
     assert export(module, tmp_path, frames=20).difference <= TOLERANCE
     layers = module.export_layers()
     assert all(type(layer) in (nn.Conv1d, nn.Linear, nn.PReLU, nn.ReLU, nn.Softmax, nn.Dropout) for layer in layers)
-    inputs = torch.randn(1, 9, TASK.input_size)
+    inputs = torch.randn(1, 9, len(TASK.inputs))
     mean, std = module.export_normaliser()
     with torch.no_grad():
         chain, _ = LayerStack(layers).eval()((inputs - mean) / std)
@@ -107,7 +107,7 @@ def test_the_exported_chain_is_plain_and_commutes_too(tmp_path):
     [
         ({"backbone": "gru"}, "a GRU does not commute with transposition. Choose backbone"),
         ({"features": ()}, "features and outputs must name the columns"),
-        ({"features": ["melody_now:D", *TASK.features[1:]]}, "needs equally many"),
+        ({"features": ["melody_now:D", *TASK.inputs.names[1:]]}, "needs equally many"),
     ],
 )
 def test_what_cannot_commute_is_refused(options, told):

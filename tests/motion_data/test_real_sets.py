@@ -104,11 +104,11 @@ def test_who_is_mapped_stays_as_he_is(clips):
 
 # ---------------------------------------------------------------------- the configs on files
 def fit(name, folder, *more):
-    return main(["fit", "-c", f"ddpm/{name}", f"--data.root={folder}", *SHORT, *SMALL, *more])
+    return main(["fit", "-c", f"motion/{name}", f"--data.root={folder}", *SHORT, *SMALL, *more])
 
 
 @real
-@pytest.mark.parametrize(("name", "of"), [("motion_real", "."), ("motion_cmu", "cmu_asfamc")])
+@pytest.mark.parametrize(("name", "of"), [("real", "."), ("cmu", "cmu_asfamc")])
 def test_configs_learn_from_real_files(root, in_tmp, capsys, name, of):
     assert fit(name, root / of) == 0, capsys.readouterr().err
 
@@ -121,7 +121,7 @@ def test_humanml3d_s_config_learns_from_its_layout(in_tmp, capsys):
         (in_tmp / "set" / "texts" / f"{number}.txt").write_text("a person walks#a/DET#0.0#0.0\n")
     for name, numbers in {"train": "0\n1\n2\n3\n", "val": "4\n", "test": "5\n"}.items():
         (in_tmp / "set" / f"{name}.txt").write_text(numbers)
-    assert fit("motion_humanml3d", "set") == 0, capsys.readouterr().err
+    assert fit("humanml3d", "set") == 0, capsys.readouterr().err
 
 
 def test_beat2_s_config_learns_from_its_layout(in_tmp, capsys):
@@ -134,4 +134,4 @@ def test_beat2_s_config_learns_from_its_layout(in_tmp, capsys):
         sound = np.sin(np.arange(32000) / 7).astype(np.float32)
         wavfile.write(in_tmp / "set" / "wave16k" / f"{name}.wav", 16000, sound)
         (in_tmp / "set" / "textgrid" / f"{name}.TextGrid").write_text(LONG)
-    assert fit("motion_beat2", "set", "--data.options={audio_rate: 16000}") == 0, capsys.readouterr().err
+    assert fit("beat2", "set", "--data.options={audio_rate: 16000}") == 0, capsys.readouterr().err

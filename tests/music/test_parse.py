@@ -16,7 +16,7 @@ from .files import SCALE, write_groove, write_midi
 READER = """
     import os, signal, sys, time
     from dataclasses import dataclass
-    from datamodules.errors import DataError
+    from litmotif.errors import DataError
     from datamodules.music.readers import Reader
     from datamodules.music.song import Song, sorted_notes
 

@@ -137,7 +137,7 @@ def test_a_song_that_is_given_back_to_the_model_has_the_features_that_it_was_tra
     wanted = task.frames(song).inputs
     for t in range(1, len(wanted) + 1):
         features = going_on.encode(own[None, :t].expand(2, -1, -1)).numpy()
-        assert features.shape == (2, task.input_size)
+        assert features.shape == (2, len(task.inputs))
         assert np.allclose(features, wanted[t - 1]), t
     made = going_on.song_of(own.numpy(), name="again")
     for field in ("onset", "duration", "pitch"):

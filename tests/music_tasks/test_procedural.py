@@ -19,7 +19,7 @@ def ridge(train, test, strength=1.0):
 
 def rows(task, songs, output, take=slice(None)):
     """Inputs (N, F) and one target (N, 1), where it is known."""
-    k = task.outputs.index(output)
+    k = task.targets.names.index(output)
     parts = [task.frames(song) for song in songs]
     inputs = [part.inputs[take][part.mask[take, k]] for part in parts]
     targets = [part.targets[take][part.mask[take, k], k : k + 1] for part in parts]
@@ -31,11 +31,13 @@ def test_grooves_are_late_by_their_swing_and_their_drums():
     assert {song.labels["style"] for song in songs} == set(STYLES)
     for song in songs:
         frames = task.frames(song)
-        swing = frames.targets[:, task.outputs.index("swing")][frames.mask[:, task.outputs.index("swing")]]
+        swing = frames.targets[:, task.targets.names.index("swing")][frames.mask[:, task.targets.names.index("swing")]]
         assert swing.mean() == pytest.approx(float(song.labels["swing"]), abs=0.12)
     x, y = rows(task, songs, "offset:snare")
-    style = np.stack([x[:, task.features.index(f"style:{name}")] for name in STYLES], axis=1)
-    weak = (x[:, [task.features.index(f"bar_step:{k}") for k in range(1, 16, 2)]].sum(axis=1, keepdims=True)) * style
+    style = np.stack([x[:, task.inputs.names.index(f"style:{name}")] for name in STYLES], axis=1)
+    weak = (
+        x[:, [task.inputs.names.index(f"bar_step:{k}") for k in range(1, 16, 2)]].sum(axis=1, keepdims=True)
+    ) * style
     told = np.hstack([style, weak])
     left = y - ridge((told, y), (told, y), 1e-6)
     assert left.std() == pytest.approx(TIMING_NOISE * 8, rel=0.1)  # beats in half sixteenths

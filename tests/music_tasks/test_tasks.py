@@ -22,12 +22,12 @@ def nearest(beat, rate):
 
 
 def column(task, frames, name, which="inputs"):
-    names = task.features if which == "inputs" else task.outputs
+    names = task.inputs.names if which == "inputs" else task.targets.names
     return getattr(frames, which)[:, names.index(name)]
 
 
 def block(task, frames, name, which="inputs"):
-    names = task.features if which == "inputs" else task.outputs
+    names = task.inputs.names if which == "inputs" else task.targets.names
     return getattr(frames, which)[:, [k for k, full in enumerate(names) if full.split(":")[0] == name]]
 
 
@@ -42,27 +42,27 @@ def test_frames_have_the_promised_shape_and_one_name_a_column(name, size):
     options = {"size": size} if name in ("melody", "harmony", "dynamics", "groove") else {}
     task = make_task(name, options | ({"beats_only": False} if name == "groove" else {}))
     frames = task.frames(WHOLE)
-    assert frames.inputs.shape == (len(frames.inputs), task.input_size)
-    assert frames.targets.shape == frames.mask.shape == (len(frames.inputs), task.output_size)
+    assert frames.inputs.shape == (len(frames.inputs), len(task.inputs))
+    assert frames.targets.shape == frames.mask.shape == (len(frames.inputs), len(task.targets))
     assert (frames.inputs.dtype, frames.targets.dtype, frames.mask.dtype) == (np.float32, np.float32, bool)
     assert np.isfinite(frames.inputs).all()
     assert np.isfinite(frames.targets).all()
-    assert len(set(task.features)) == task.input_size
-    assert len(set(task.outputs)) == task.output_size
-    assert not frames.mask[:, [name.startswith("reserved") for name in task.outputs]].any()
+    assert len(set(task.inputs.names)) == len(task.inputs)
+    assert len(set(task.targets.names)) == len(task.targets)
+    assert not frames.mask[:, [name.startswith("reserved") for name in task.targets.names]].any()
     if size == "small":
         sizes = {"melody": (64, 128), "polyphony": (88, 88), "harmony": (128, 64), "dynamics": (32, 16)}
-        assert (task.input_size, task.output_size) == (sizes | {"groove": (64, 32), "emotion": (128, 64)})[name]
+        assert (len(task.inputs), len(task.targets)) == (sizes | {"groove": (64, 32), "emotion": (128, 64)})[name]
 
 
 @pytest.mark.parametrize(("name", "newest"), [("harmony", "half_in_3|half_in_3.5"), ("groove", "hit_in_3")])
 def test_the_newest_columns_are_the_last_of_the_full_ones(name, newest):
     options = {"lookahead": 3} | ({"beats_only": False} if name == "groove" else {})
     full, small, task = (make_task(name, options | {"size": size}) for size in ("full", "small", "newest"))
-    shared = [feature for feature in small.features if not feature.startswith("reserved")]
-    added = [feature for feature in full.features if feature.split(":")[0] in newest.split("|")]
-    assert task.features == shared + added
-    known = [full.features.index(feature) for feature in task.features]
+    shared = [feature for feature in small.inputs.names if not feature.startswith("reserved")]
+    added = [feature for feature in full.inputs.names if feature.split(":")[0] in newest.split("|")]
+    assert task.inputs.names == shared + added
+    known = [full.inputs.names.index(feature) for feature in task.inputs.names]
     np.testing.assert_array_equal(task.frames(WHOLE).inputs, full.frames(WHOLE).inputs[:, known])
 
 
@@ -217,7 +217,7 @@ def test_groove_keeps_the_loudest_hit_of_a_step(whole, lookahead):
             coming = [s - t for s in range(t + 1, t + lookahead + 1) if (s, kind) in cells]
             assert column(task, frames, f"last_ago:{drum}")[t] == pytest.approx(1 / min(past) if past else 0)
             assert column(task, frames, f"next_in:{drum}")[t] == pytest.approx(1 / min(coming) if coming else 0)
-    assert task.input_size == 64 + 9 * lookahead
+    assert len(task.inputs) == 64 + 9 * lookahead
     assert (column(task, frames, "tempo") == np.where(np.arange(len(hit)) < 32, 90 / 120, 140 / 120).astype("f4")).all()
     assert (column(task, frames, "style:jazz") == 1).all()
 
@@ -288,7 +288,7 @@ def test_dynamics_options_change_what_is_told():
     assert column(told, told.frames(WHOLE), "duration").any()
     assert not told.frames(WHOLE).mask[:, 1].any()
     near, wide = (make_task("dynamics", {"size": "full", "neighbours": n}) for n in (2, 4))
-    assert wide.input_size - near.input_size == 4 * 3
+    assert len(wide.inputs) - len(near.inputs) == 4 * 3
     drums = make_task("dynamics", {"drums": True})
     frames = drums.frames(WHOLE)
     assert (block(drums, frames, "drum").sum(axis=1) == 1).all()

@@ -22,7 +22,7 @@ _FEET = ("left_ankle_roll_link", "right_ankle_roll_link")
 
 
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
-    """The clips of a csv file: cut where a joint jumps, see ``trajectories.jumps``.
+    """The clips of a csv file: cut where a joint jumps, see ``robots.jumps``.
 
     Pieces are called ``name@first frame``. The rate is looked for in a ``manifest.json``.
 

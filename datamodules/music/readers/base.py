@@ -1,4 +1,4 @@
-"""What a reader is: it finds the sources of its format in a folder, and reads one source at a time."""
+"""Reader interface: a reader finds the sources of its format in a folder, and reads one source at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...errors import DataError
+from litmotif.errors import DataError, MissingExtraError
+
 from ..song import Song
 
 
@@ -22,7 +23,7 @@ class Source:
     files: tuple[Path, ...]
     """All files it is read from, the main one first."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What tables of the folder say of it, as JSON can hold it."""
+    """Facts from tables of the folder, as JSON can hold them."""
 
     @property
     def path(self) -> Path:
@@ -48,7 +49,7 @@ class Reader(ABC):
 
     name: ClassVar[str]
     wants: ClassVar[str]
-    """What a folder of this format holds."""
+    """Files of this format, for messages."""
     version: ClassVar[int] = 1
     """Counts up when the same files are read differently."""
     needs: ClassVar[tuple[str, ...]] = ()
@@ -67,7 +68,7 @@ class Reader(ABC):
         """
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the songs depend on besides their sources."""
+        """Cache key: all that the songs depend on besides their sources."""
         return {
             "reader": self.name,
             "version": self.version,
@@ -97,7 +98,7 @@ def required(*libraries: str, extra: str = "music") -> None:
     """
     for library in libraries:
         if find_spec(library) is None:
-            raise ModuleNotFoundError(f"{library} is not installed. Remedy: pip install 'litmotif[{extra}]'")
+            raise MissingExtraError(f"{library} is not installed. Remedy: pip install 'litmotif[{extra}]'")
 
 
 def files_in(root: Path, *endings: str) -> list[Path]:

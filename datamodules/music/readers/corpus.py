@@ -1,4 +1,4 @@
-"""What lies in the wheel of music21: Bach's chorales and the tunes of Ryan's Mammoth Collection."""
+"""Corpus inside the wheel of music21: Bach's chorales and the tunes of Ryan's Mammoth Collection."""
 
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -54,7 +54,7 @@ class Corpus(Reader):
 
 
 def incipit(song: Song, beats: int = 8) -> str:
-    """How the first voice begins, in any key: semitones above its first note, a number a beat."""
+    """Incipit of the first voice, in any key: semitones above its first note, a number a beat."""
     onset, pitch = song.onset[song.voice == 0], song.pitch[song.voice == 0]
     index = np.searchsorted(onset, onset[0] + np.arange(beats), side="right") - 1
     return "incipit " + " ".join(str(step) for step in (pitch[index] - pitch[0]).tolist())

@@ -1,4 +1,4 @@
-"""MIDI with ratings of emotion: VGMIDI (Ferreira & Whitehead 2019) and EMOPIA (Hung et al. 2021)."""
+"""Emotion-annotated MIDI: VGMIDI (Ferreira & Whitehead 2019) and EMOPIA (Hung et al. 2021)."""
 
 import csv
 import json
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import parse_chord
 from ..song import Floats, Song
 from .base import Reader, Source, column, files_in, relative

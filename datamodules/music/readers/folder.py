@@ -1,11 +1,12 @@
-"""A folder of music: what lies in it is recognised by what it holds."""
+"""Format recognition: a folder of music is read by what it holds."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from .base import Reader, Source
 from .corpus import COLLECTIONS, Corpus
 from .emotion import Emopia, Vgmidi

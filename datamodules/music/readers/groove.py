@@ -4,7 +4,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..song import Song
 from .base import Reader, Source
 from .midi import read_midi

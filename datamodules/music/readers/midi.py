@@ -1,4 +1,4 @@
-"""Any folder of MIDI files, by symusic (Liao et al. 2024): tracks as voices, tempo and meter maps, key signature."""
+"""MIDI files, by symusic (Liao et al. 2024): tracks as voices, tempo and meter maps, key signature."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import TONICS
 from ..song import DRUMS, Floats, Meter, Song, sorted_notes
 from .base import Reader, Source, files_in, sources_of

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import parse_chord
 from ..song import Chord, Floats, Meter, Song, sorted_notes
 from .base import Reader, Source

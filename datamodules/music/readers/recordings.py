@@ -1,9 +1,9 @@
-"""Recordings with ratings of emotion: DEAM (Aljanaki et al. 2017) and PMEmo (Zhang et al. 2018). A beat is a second."""
+"""Emotion-annotated recordings: DEAM (Aljanaki et al. 2017) and PMEmo (Zhang et al. 2018). A beat is a second."""
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
-from ..song import Song
+from litmotif.errors import DataError
+
+from ..song import AUDIO_RATE, Song
 from .base import Reader, Source, column, files_in, relative, required
 from .emotion import read_table
 
-AUDIO_RATE = 2.0
-"""Frames a second: the raters were sampled every 0.5 s."""
 _ENDINGS = (".wav", ".mp3", ".flac", ".ogg", ".m4a")
+_PMEMO = ("Valence(mean)", "Arousal(mean)")
 Rating = list[float]
 """[second, valence, arousal], scaled to [-1, 1]."""
 
@@ -86,13 +86,9 @@ class Deam(_Recordings):
     )
 
     def _static(self, root: Path) -> dict[str, list[Rating]]:
-        rated = {}
-        for table in sorted(root.rglob("static_annotations_averaged_songs_*.csv")):
-            for line, row in enumerate(read_table(table), 2):
-                where = f"{table.name}, line {line}"
-                pair = [_scaled(column(row, (name,), where), 1, 9, where) for name in ("valence_mean", "arousal_mean")]
-                rated[_id(row, "song_id", where)] = [[0.0, *pair]]
-        return rated
+        return _rated(
+            root, "static_annotations_averaged_songs_*.csv", "song_id", ("valence_mean", "arousal_mean"), 1, 9
+        )
 
     def _dynamic(self, root: Path) -> dict[str, list[Rating]]:
         valence, arousal = (
@@ -109,10 +105,9 @@ class Deam(_Recordings):
 def _wide(table: Path) -> dict[str, dict[float, float]]:
     """Ratings by song and second, of a table with a column a moment."""
     found: dict[str, dict[float, float]] = {}
-    for line, row in enumerate(read_table(table), 2):
+    for row, where in _lines(table):
         if "song_id" not in row:  # a table of something else
             break
-        where = f"{table.name}, line {line}"
         moments = {name: re.fullmatch(r"sample_(\d+)ms", name) for name in row}
         found[_id(row, "song_id", where)] = {
             int(moment[1]) / 1000: _scaled(row[name], -1, 1, where)
@@ -130,21 +125,28 @@ class Pmemo(_Recordings):
     wants = "audio, and static_annotations.csv or dynamic_annotations.csv (musicId, Valence(mean), Arousal(mean))"
 
     def _static(self, root: Path) -> dict[str, list[Rating]]:
-        return self._rated(root, "static_annotations.csv")
+        return _rated(root, "static_annotations.csv", "musicId", _PMEMO, 0, 1)
 
     def _dynamic(self, root: Path) -> dict[str, list[Rating]]:
-        return self._rated(root, "dynamic_annotations.csv")
+        return _rated(root, "dynamic_annotations.csv", "musicId", _PMEMO, 0, 1)
 
-    def _rated(self, root: Path, table_name: str) -> dict[str, list[Rating]]:
-        rated: dict[str, list[Rating]] = defaultdict(list)
-        for table in sorted(root.rglob(table_name)):
-            for line, row in enumerate(read_table(table), 2):
-                where = f"{table.name}, line {line}"
-                pair = [
-                    _scaled(column(row, (name,), where), 0, 1, where) for name in ("Valence(mean)", "Arousal(mean)")
-                ]
-                rated[_id(row, "musicId", where)].append([float(row.get("frameTime") or 0), *pair])
-        return dict(rated)
+
+def _lines(table: Path) -> Iterator[tuple[Mapping[str, str], str]]:
+    """Rows of a table, each with its place."""
+    for line, row in enumerate(read_table(table), 2):
+        yield row, f"{table.name}, line {line}"
+
+
+def _rated(
+    root: Path, tables: str, key: str, columns: tuple[str, str], low: float, high: float
+) -> dict[str, list[Rating]]:
+    """Ratings by song, of tables with a row a song or moment."""
+    rated: dict[str, list[Rating]] = defaultdict(list)
+    for table in sorted(root.rglob(tables)):
+        for row, where in _lines(table):
+            pair = [_scaled(column(row, (name,), where), low, high, where) for name in columns]
+            rated[_id(row, key, where)].append([float(row.get("frameTime") or 0), *pair])
+    return dict(rated)
 
 
 def _id(row: Mapping[str, str], name: str, where: str) -> str:

@@ -1,7 +1,7 @@
-"""Frame rolls of polyphonic music with their standard splits (Boulanger-Lewandowski et al. 2012)."""
+"""Piano rolls of polyphonic music with their standard splits (Boulanger-Lewandowski et al. 2012)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..song import KEYS, LOWEST_KEY, Song, Split
 from .base import Reader, Source, files_in, sources_of
 
-_MAT = {"traindata": "train", "validdata": "val", "testdata": "test"}
-_JSON = {"train": "train", "valid": "val", "test": "test"}
+_MAT: Mapping[str, Split] = {"traindata": "train", "validdata": "val", "testdata": "test"}
+_JSON: Mapping[str, Split] = {"train": "train", "valid": "val", "test": "test"}
 _RATES = {"quarter": 1.0, "8th": 2.0, "16th": 4.0, "jsb": 1.0, "nottingham": 2.0, "piano_midi": 2.0, "muse": 2.0}
 """Frames a beat, by a word of the file's name."""
 
@@ -63,23 +64,28 @@ class Rolls(Reader):
 def _mat(source: Source) -> Iterator[tuple[Split, list[NDArray[np.bool_]]]]:
     from scipy.io import loadmat
 
-    content = loadmat(source.path)
-    _need(source, content, _MAT)
-    for key, split in _MAT.items():
-        yield split, [_binary(np.asarray(roll), f"{source.name}, {key}") for roll in content[key].ravel()]  # type: ignore[misc]
+    for split, songs, where in _parts(source, loadmat(source.path), _MAT):
+        yield split, [_binary(np.asarray(roll), where) for roll in songs.ravel()]
+
+
+def _book(source: Source) -> Iterator[tuple[Split, list[NDArray[np.bool_]]]]:
+    for split, songs, where in _parts(source, json.loads(source.path.read_text()), _JSON):
+        yield split, [_of_pitches(song, where) for song in songs]
+
+
+def _parts(source: Source, content: dict[str, Any], keys: Mapping[str, Split]) -> Iterator[tuple[Split, Any, str]]:
+    """The songs of each split, and their place."""
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise DataError(f"{source.name}: no {', '.join(missing)}; there are {', '.join(sorted(content))}.")
+    for key, split in keys.items():
+        yield split, content[key], f"{source.name}, {key}"
 
 
 def _binary(roll: NDArray[Any], where: str) -> NDArray[np.bool_]:
     if roll.ndim != 2 or roll.shape[1] != KEYS or not np.isin(roll, (0, 1)).all():
         raise DataError(f"{where}: a roll {roll.shape}: (T, {KEYS}) of 0 and 1.")
     return roll.astype(bool)
-
-
-def _book(source: Source) -> Iterator[tuple[Split, list[NDArray[np.bool_]]]]:
-    content = json.loads(source.path.read_text())
-    _need(source, content, _JSON)
-    for key, split in _JSON.items():
-        yield split, [_of_pitches(song, f"{source.name}, {key}") for song in content[key]]  # type: ignore[misc]
 
 
 def _of_pitches(frames: list[list[int]], where: str) -> NDArray[np.bool_]:
@@ -94,14 +100,8 @@ def _of_pitches(frames: list[list[int]], where: str) -> NDArray[np.bool_]:
     return roll
 
 
-def _need(source: Source, content: dict[str, Any], keys: dict[str, str]) -> None:
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise DataError(f"{source.name}: no {', '.join(missing)}; there are {', '.join(sorted(content))}.")
-
-
 def _is_book(path: Path) -> bool:
-    """Whether a JSON file begins as a mapping of splits to lists of songs of frames."""
+    """Recognition of a JSON file that begins as a mapping of splits to lists of songs of frames."""
     with path.open(encoding="utf-8", errors="replace") as file:
         start = "".join(file.read(4096).split())
     return any(f'"{key}":[[[' in start for key in _JSON)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import NO_CHORD, TONICS, parse_chord
 from ..song import Chord, Floats, Meter, Song, sorted_notes
 from .base import Reader, Source, files_in, sources_of

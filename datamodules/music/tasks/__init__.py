@@ -1,10 +1,11 @@
-"""What is learnt of songs: each task a pure function from a song to frames."""
+"""Prediction tasks: each a pure function from a song to frames."""
 
 import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from .base import Frames, Task
 from .dynamics import Dynamics
 from .emotion import Emotion

@@ -1,4 +1,4 @@
-"""What a task is: a pure function from a song to frames, and what it says of its columns."""
+"""Task interface: a pure function from a song to frames, and the layout of its columns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from litmotif.errors import DataError
+
 from ..chords import TONICS
 from ..song import Song
 
@@ -113,33 +114,17 @@ class Task(ABC):
     rate: float
     latency: float = 0
 
-    @property
-    def input_size(self) -> int:
-        """Columns F."""
-        return len(self.inputs)
-
-    @property
-    def output_size(self) -> int:
-        """Columns K."""
-        return len(self.targets)
-
-    @property
-    def features(self) -> list[str]:
-        """Names of the F input columns."""
-        return self.inputs.names
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of the K target columns."""
-        return self.targets.names
-
     @abstractmethod
     def missing(self, song: Song) -> str | None:
-        """What the song lacks for this task, None where it lacks nothing."""
+        """Requirement that the song does not meet; None where it meets all."""
 
     @abstractmethod
     def frames(self, song: Song) -> Frames:
         """The frames of a song that lacks nothing."""
+
+    def labels(self, values: Mapping[str, Array], known: Mapping[str, Array], rows: int) -> tuple[Array, Array]:
+        """Targets (rows, K) and their mask, from one array a block of each."""
+        return self.targets.fill(values, rows), self.targets.fill(known, rows, bool)
 
 
 def at_least(name: str, value: float, least: float) -> None:

@@ -1,4 +1,4 @@
-"""What is written above the notes: chords, and the emotion that is wanted or was felt."""
+"""Conditioning: chords, and the emotion that is wanted or was rated, at each frame."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Dynamics: how hard and how long each note is played. A row is a note, in order of onset, then pitch."""
+"""Expressive dynamics: velocity and articulation of each note. A row is a note, in order of onset, then pitch."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ..song import Song
 from .base import Array, Block, Frames, Layout, Task, at_least, chroma, one_of
 from .groove import DRUM_CLASSES, drum_class
 from .neighbours import around, counted
-from .raster import in_bar, one_hot, scatter, tempo_at, to_steps
+from .raster import bar_step, in_bar, one_hot, scatter, tempo_at, to_steps, turn
 from .voices import drums, melody
 
 STEPS_A_BEAT = 8
@@ -28,7 +28,7 @@ class Dynamics(Task):
         drums: rows are drum hits; otherwise they are all other notes.
         previous_velocities: give true velocities of earlier notes. A host that plays on needs them; what is written
             about predicting velocities from the score alone does without.
-        duration: give the note's own length. Articulation is then masked, as it would be told.
+        duration: give the note's own length. Articulation, which it gives away, is then masked.
         lookahead: beats of the score that are known ahead.
         size: ``small`` (32 columns) or ``full``, which adds the pitch class, the sixteenth within the bar and
             ``neighbours`` notes before and after.
@@ -120,14 +120,13 @@ class Dynamics(Task):
             "class": one_hot(np.where(loud, level, -1), 6),
         }
         known = {"velocity": loud, "articulation": sung, "class": np.repeat(loud[:, None], 6, axis=1)}
-        return self.targets.fill(values, len(onset)), self.targets.fill(known, len(onset), bool)
+        return self.labels(values, known, len(onset))
 
     def _place(self, song: Song, onset: Array, step: Array) -> dict[str, Array]:
-        """Where in the bar, how fast, and among how many notes."""
+        """Metrical position, tempo and density."""
         beats = step / STEPS_A_BEAT
         position, bar = in_bar(song, beats)
         level = (position < 1e-3, position % 1 < 1e-3, position % 0.5 < 1e-3, position % 0.25 < 1e-3)
-        turns = 2 * np.pi * onset, 2 * np.pi * position / bar
         recent = -_RECENT * STEPS_A_BEAT + 1
         density = [
             counted(step, 1 - STEPS_A_BEAT, 0) / 8,
@@ -135,8 +134,8 @@ class Dynamics(Task):
             counted(step, 1, self.ahead) / 8 / max(self.latency, 1),
         ]
         return {
-            "beat": np.stack([np.sin(turns[0]), np.cos(turns[0])], axis=1),
-            "bar": np.stack([np.sin(turns[1]), np.cos(turns[1])], axis=1),
+            "beat": turn(onset),
+            "bar": turn(position / bar),
             "strength": np.sum(level, axis=0) / 4,
             "density": np.stack(density, axis=1),
             "tempo": tempo_at(song, onset) / 120,
@@ -191,7 +190,7 @@ class Dynamics(Task):
 
     def _wide(self, song: Song, onset: Array, step: Array, pitch: Array, voice: Array) -> dict[str, Array]:
         position, _ = in_bar(song, step / STEPS_A_BEAT)
-        values = {"bar_step": one_hot(np.minimum(np.floor(position * 4 + 1e-3), 15), 16)}
+        values = {"bar_step": bar_step(position, 4, 16)}
         if not self.drums:
             values["pitch_class"] = one_hot(pitch % 12, 12)
         row = np.arange(len(step))

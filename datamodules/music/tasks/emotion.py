@@ -1,8 +1,8 @@
-"""Emotion: valence and arousal of what has been heard so far."""
+"""Music emotion recognition: valence and arousal of what has been heard so far."""
 
 import numpy as np
 
-from ..song import Song
+from ..song import AUDIO_RATE, Song
 from .base import Array, Block, Frames, Layout, Task, at_least
 from .context import emotion_at
 from .emotion_features import BLOCKS, score_features
@@ -12,12 +12,10 @@ OUTPUTS = 64
 """The embedding of the recogniser: valence and arousal first."""
 QUADRANTS = ("Q1", "Q2", "Q3", "Q4")
 """High valence and arousal, low and high, low and low, high and low (Russell 1980)."""
-AUDIO_RATE = 2
-"""Frames of sound a second."""
 
 
 class Emotion(Task):
-    """What the notes or the sound say of valence and arousal.
+    """Notes or sound so far -> valence and arousal.
 
     The columns after the first two serve an auxiliary loss: the quadrant, the mode (1 major, -1 minor) and the
     density of notes (log2 of the song's notes a second over 4, over 4); the rest are reserved.
@@ -42,7 +40,7 @@ class Emotion(Task):
             return "valence and arousal, or a quadrant"
         if self.audio:
             heard = song.audio is not None and (song.audio_rate or 0) >= AUDIO_RATE
-            return None if heard else f"a recording of at least {AUDIO_RATE} frames a second (task_options.audio)"
+            return None if heard else f"a recording of at least {AUDIO_RATE:g} frames a second (task_options.audio)"
         return None if len(song.onset) else "notes"
 
     def frames(self, song: Song) -> Frames:
@@ -79,7 +77,7 @@ class Emotion(Task):
             "mode": np.full(rows, mode != 0),
             "density": np.full(rows, len(song.onset) > 0),
         }
-        return self.targets.fill(values, rows), self.targets.fill(known, rows, bool)
+        return self.labels(values, known, rows)
 
 
 def _quadrant(emotion: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What notes sound like to a listener, frame by frame: 128 columns of which each knows only what has been heard.
+"""Musical features for emotion, frame by frame: 128 columns of which each knows only what has been heard.
 
 The cues are those that listeners use (Gabrielsson and Lindström 2010): tempo, mode, loudness, register, melody,
 rhythm, articulation, density and consonance; ``recent`` forgets, ``all`` does not.
@@ -11,7 +11,7 @@ from ..song import Song
 from .base import Array, Block, chroma
 from .keys import key_correlations
 from .neighbours import together
-from .raster import coverage, decayed, in_bar, rows_of, scatter, share, tempo_at
+from .raster import coverage, decayed, in_bar, rows_of, scatter, share, tempo_at, turn
 from .voices import drums, melody
 
 RECENT = 8
@@ -67,6 +67,12 @@ class _Past:
         pasts += [(self.recent(total), self.recent(of)), (total.cumsum(axis=0), of.cumsum(axis=0))]
         return np.hstack([np.divide(a, b, out=np.zeros(a.shape), where=b > 1e-9) for a, b in pasts])
 
+    def moments(self, beats: Array, values: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (T, 2) of values (N,), recent and over all the past."""
+        of = self.at(beats)
+        mean, square = (self.ratios(self.at(beats, power), of) for power in (values, values**2))
+        return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
     def histogram(self, beats: Array, column: Array, columns: int) -> Array:
         """Recent shares (T, columns)."""
         return share(self.recent(self.at(beats, None, column, columns)))
@@ -79,7 +85,7 @@ def score_features(song: Song, rate: float) -> dict[str, Array]:
     position, bar = in_bar(song, beats)
     return {
         "tempo": tempo_at(song, beats) / 120,
-        "bar": np.stack([np.sin(2 * np.pi * position / bar), np.cos(2 * np.pi * position / bar)], axis=1),
+        "bar": turn(position / bar),
         **_tonality(song, past),
         **_register(song, past),
         **_rhythm(song, past, beats),
@@ -109,15 +115,13 @@ def _register(song: Song, past: _Past) -> dict[str, Array]:
     pitched = np.flatnonzero(~drums(song))
     onset, pitch = song.onset[pitched], song.pitch[pitched].astype(np.float64)
     first, last = together(onset)
-    of = past.at(onset)
-    mean = past.ratios(past.at(onset, pitch), of)
-    square = past.ratios(past.at(onset, pitch**2), of)
+    mean, deviation = past.moments(onset, pitch)
     edges = [past.ratios(past.at(onset[k], pitch[k]), past.at(onset[k]))[:, :1] for k in (last, first)]
     line = melody(song)
     steps = np.abs(np.diff(song.pitch[line]))
     return {
         "height": np.hstack([mean, *edges]) / 128,
-        "pitch_spread": np.sqrt(np.maximum(square - mean**2, 0)) / 12,
+        "pitch_spread": deviation / 12,
         "melodic_interval": past.histogram(song.onset[line][1:], np.minimum(steps, 12), 13),
     }
 
@@ -136,16 +140,14 @@ def _rhythm(song: Song, past: _Past, beats: Array) -> dict[str, Array]:
 def _expression(song: Song, past: _Past) -> dict[str, Array]:
     loud = song.velocity > 0
     onset, velocity = song.onset[loud], song.velocity[loud] / 127
-    of = past.at(onset)
-    mean = past.ratios(past.at(onset, velocity), of)
-    square = past.ratios(past.at(onset, velocity**2), of)
+    mean, deviation = past.moments(onset, velocity)
     line = melody(song)
     begin, length = song.onset[line], song.duration[line]
     gap = np.maximum(np.diff(begin), 1e-3)
     known = np.maximum(begin[:-1] + length[:-1], begin[1:])
     return {
         "velocity": mean,
-        "velocity_spread": np.sqrt(np.maximum(square - mean**2, 0)) * 4,
+        "velocity_spread": deviation * 4,
         "loudness": past.histogram(onset, np.floor(velocity * 7.999).astype(np.int64), _BINS),
         "articulation": past.ratios(past.at(known, np.minimum(length[:-1] / gap, 1)), past.at(known)),
     }

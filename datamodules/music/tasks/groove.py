@@ -1,4 +1,4 @@
-"""Groove: how far each drum hit lies from the grid and how hard it is, given the quantised pattern.
+"""Drum humanisation: microtiming and velocity of each hit, given the quantised pattern.
 
 The humanisation task of Gillick et al. (arXiv:1905.06118): nine classes of drums, a grid of sixteenths, offsets as a
 fraction of half a step, velocities; of several hits of a class in a step the loudest counts.
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..song import Song
 from .base import Array, Block, Frames, Layout, Task, at_least, one_of
-from .raster import in_bar, one_hot, rows_of, shifted, since, tempo_at, to_steps, until
+from .raster import bar_step, in_bar, one_hot, rows_of, shifted, since, tempo_at, to_steps, until
 from .voices import drums
 
 DRUM_CLASSES = ("kick", "snare", "closed_hat", "open_hat", "low_tom", "mid_tom", "high_tom", "crash", "ride")
@@ -32,16 +32,12 @@ STEPS = 16
 STEPS_A_BEAT = 4
 
 
-def _class_table() -> Array:
-    table = np.full(128, -1)
-    for number, pitches in enumerate(_PITCHES):
-        table[list(pitches)] = number
-    return table
+_CLASS_OF_PITCH = np.array([next((k for k, own in enumerate(_PITCHES) if pitch in own), -1) for pitch in range(128)])
 
 
 def drum_class(pitch: Array) -> Array:
     """Class (N,) of MIDI keys (N,): General MIDI, and the Roland TD-11 of the dataset; -1 for others."""
-    return np.asarray(_class_table()[pitch])
+    return np.asarray(_CLASS_OF_PITCH[pitch])
 
 
 class Groove(Task):
@@ -104,7 +100,7 @@ class Groove(Task):
             "hit": hit,
             "next_in": np.where(gap <= self.ahead, 1 / gap, 0),
             "last_ago": np.where((ago := since(hit)) <= rows, 1 / ago, 0),
-            "bar_step": one_hot(np.minimum(np.floor(position * STEPS_A_BEAT + 1e-3), STEPS - 1), STEPS),
+            "bar_step": bar_step(position, STEPS_A_BEAT, STEPS),
             "tempo": tempo_at(song, beats) / 120,
             "fill": np.full(rows, float(song.labels.get("beat_type", "beat") == "fill")),
             "style": np.broadcast_to(one_hot(np.array([number]), len(STYLES) + 1), (rows, len(STYLES) + 1)),
@@ -113,9 +109,7 @@ class Groove(Task):
         swing, swung = _swing(hit, offset, np.cumsum(position < 1e-3))
         targets = {"offset": offset, "velocity": velocity, "swing": swing}
         known = {"offset": hit, "velocity": hit, "swing": swung}
-        return Frames(
-            self.inputs.fill(values, rows), self.targets.fill(targets, rows), self.targets.fill(known, rows, bool)
-        )
+        return Frames(self.inputs.fill(values, rows), *self.labels(targets, known, rows))
 
     def _grid(self, song: Song) -> tuple[Array, Array, Array]:
         """Hits (T, 9) bool, offsets and velocities (T, 9) in [-1, 1], both 0 where there is no hit."""

@@ -1,4 +1,4 @@
-"""Harmony: the chord of each beat, from the melody."""
+"""Melody harmonisation: the chord of each beat, from the melody."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from ..song import Song
 from .base import Array, Block, Frames, Layout, Task, at_least, chroma, one_of
 from .context import chord_rows
 from .keys import key_posterior
-from .raster import coverage, decayed, in_bar, one_hot, rows_of, scatter, share, shifted, window_sum
+from .raster import bar_step, coverage, decayed, in_bar, one_hot, rows_of, scatter, share, shifted, window_sum
 from .voices import drums, melody
 
 BEATS_OF_KEY = 16
-"""Half-life, in beats, of the memory from which the key is told."""
+"""Half-life, in beats, of the memory from which the key is found."""
 CLASSES = 64
 _AHEAD = {"melody_in_1": (1, 1), "melody_in_2_to_3": (2, 3), "melody_in_4_to_7": (4, 7)}
 _BEFORE = {"melody_1_ago": (-1, -1), "melody_2_to_4_ago": (-4, -2)}
@@ -21,7 +21,7 @@ _BEFORE = {"melody_1_ago": (-1, -1), "melody_2_to_4_ago": (-4, -2)}
 class Harmony(Task):
     """Melody around a beat -> class of the chord that sounds in its middle.
 
-    The melody is told as pitch classes, weighted by the share of the beat for which they sound: of the beat itself,
+    The melody is given as pitch classes, weighted by the share of the beat for which they sound: of the beat itself,
     of growing windows before and after it, and of all that was heard.
 
     Args:
@@ -112,7 +112,7 @@ class Harmony(Task):
             **{name: self._window(now, *window) for name, window in (_AHEAD | _BEFORE).items()},
             "melody_all": share(heard),
             "onset_now": scatter(begin[on_beat], pitch[on_beat], (rows, 12)) > 0,
-            "bar_beat": one_hot(np.minimum(np.floor(position + 1e-3), 3), 4),
+            "bar_beat": bar_step(position, 1, 4),
             "rest": np.clip(1 - now.sum(axis=1), 0, 1),
             "beats_to_bar": (bar - position) / 4,
         }

@@ -1,4 +1,4 @@
-"""Keys: how well the pitch classes that were heard fit each of the 24."""
+"""Key finding: how well the pitch classes that were heard fit each of the 24 keys."""
 
 import numpy as np
 

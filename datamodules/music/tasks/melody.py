@@ -1,15 +1,15 @@
-"""Melody: which key the melody plays in the next frame, given what it played, the metre and the wanted emotion."""
+"""Melody prediction: the key of the next frame, given the melody so far, the metre and the wanted emotion."""
 
 import numpy as np
 
 from ..song import Song
 from .base import Array, Block, Frames, Layout, Task, at_least, chroma, one_of
 from .context import chord_rows, emotion_at
-from .raster import decayed, in_bar, one_hot, rows_of, share, shifted, tempo_at, to_steps
+from .raster import bar_step, decayed, in_bar, one_hot, rows_of, share, shifted, tempo_at, to_steps
 from .voices import melody, monophonic
 
 BEATS_OF_KEY = 8
-"""Half-life, in beats, of the memory from which the key can be told."""
+"""Half-life, in beats, of the memory from which the key can be found."""
 INTERVALS = 4
 
 
@@ -83,7 +83,7 @@ class Melody(Task):
             "sounding": sounds,
             "onset": begun & (starts[note] == t),
             "age": np.log2(1 + np.where(begun, t - starts[note], 0)) / 4,
-            "bar_step": one_hot(np.minimum(np.floor(in_bar(song, beats)[0] * 4 + 1e-3), 15), 16),
+            "bar_step": bar_step(in_bar(song, beats)[0], 4, 16),
             "interval": np.where(back > 0, np.clip(steps[back], -24, 24) / 12, 0),
             "key": share(decayed(classes, BEATS_OF_KEY * self.rate)),
             "chord": shifted(chord_rows(song, beats)[0], self.ahead),

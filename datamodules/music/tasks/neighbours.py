@@ -1,4 +1,4 @@
-"""The notes before and after a note, in its voice or in any."""
+"""Neighbouring notes: before and after a note, in its voice or in any."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Polyphony: which keys sound in the next frame, given all that sounded so far.
+"""Polyphonic prediction: the keys of the next frame, given all that sounded so far.
 
 On the frame rolls of Boulanger-Lewandowski et al. (arXiv:1206.6392) with their splits this is the protocol of Bai et
 al. (arXiv:1803.01271): frames 1..T-1 in, frames 2..T out, the negative log-likelihood summed over 88 keys.

@@ -1,4 +1,4 @@
-"""Notes on a grid, and what a row sees of the rows before and after it. Time runs along the first axis."""
+"""Quantisation: notes on a grid, and windows over its rows. Time runs along the first axis."""
 
 import numpy as np
 from scipy.signal import lfilter
@@ -42,7 +42,7 @@ def piano_roll(song: Song, rate: float, rows: int, low: int, keys: int, chosen: 
 
 
 def coverage(onset: Array, end: Array, columns: Array, shape: tuple[int, int]) -> Array:
-    """How much of each frame (T, C) the notes of a column cover together; times in frames."""
+    """Coverage (T, C): the share of each frame that the notes of a column sound together; times in frames."""
     edges = np.zeros((shape[0] + 1, shape[1]))
     for times, sign in ((onset, 1.0), (end, -1.0)):
         at = np.floor(times).astype(np.int64)
@@ -109,6 +109,16 @@ def in_bar(song: Song, beats: Array) -> tuple[Array, Array]:
     sizes = np.array([meter.bar for meter in song.meters])
     which = np.maximum(np.searchsorted(begins, beats + 1e-6, side="right") - 1, 0)
     return np.maximum(np.mod(beats - begins[which] + 1e-6, sizes[which]) - 1e-6, 0.0), sizes[which]
+
+
+def bar_step(position: Array, rate: int, steps: int) -> Array:
+    """One-hot (N, steps) of the step within the bar, ``rate`` a beat; what lies beyond counts as the last."""
+    return one_hot(np.minimum(np.floor(position * rate + 1e-3), steps - 1), steps)
+
+
+def turn(phase: Array) -> Array:
+    """Sine and cosine (N, 2) of a phase of period 1."""
+    return np.stack([np.sin(2 * np.pi * phase), np.cos(2 * np.pi * phase)], axis=1)
 
 
 def tempo_at(song: Song, beats: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Which notes are percussion, and which are the melody."""
+"""Voice separation: the notes of percussion, and those of the melody."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ..song import DRUMS, Song
 from .base import Array
 
 MELODY = ("melody", "soprano", "vocal", "voice", "lead")
-"""What the voice of the melody is called, the surest name first."""
+"""Names of the melody's voice, the surest first."""
 
 
 def in_voices(song: Song, chosen: Array) -> Array:

@@ -1,56 +1,17 @@
 """What a policy of the mobile base is shown, what it answers, and the policies that others are compared with."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
+
+from litmotif.batches.trajectories import History, Policy, Task
+from litmotif.errors import ArgumentError
 
 from ... import noise
 from ...envs.mobile_base import LIMITS, Motion, advance
 from .expert import facing, smooth, to_speeds, towards
-from .scenes import TaskName
 
 PLAN = 16
 """Actions in a plan of the baselines: 1.6 s."""
-
-
-class History(NamedTuple):
-    """What has happened up to now, in the character frame of now: x ahead, y to the left, heading 0.
-
-    Attributes:
-        states: (B, N + 1, 8), the last one now: root_pos 2 m, root_vel 2 m/s, root_rot 1 rad, body_vel 2 m/s,
-            yaw_rate 1 rad/s.
-        actions: (B, N, 3), as executed: m/s forward, m/s sideways, rad/s.
-        episode: (B,) int64, the number of each row's episode, the same in every call of a rollout.
-        step: actions executed so far.
-    """
-
-    states: Tensor
-    actions: Tensor
-    episode: Tensor
-    step: int
-
-
-class Task(NamedTuple):
-    """What is asked for, in the character frame of now.
-
-    Attributes:
-        kind: ``joystick``, ``waypoint`` or ``forest``.
-        velocity: (B, 2) m/s, or None.
-        waypoint: (B, 2) m, or None.
-        obstacles: (B, P, 3): x, y, radius in m, the nearest in reach, see ``nearest_obstacles``; None where there are
-            none.
-    """
-
-    kind: TaskName
-    velocity: Tensor | None = None
-    waypoint: Tensor | None = None
-    obstacles: Tensor | None = None
-
-
-Policy = Callable[[History, Task], Tensor]
-"""Plans (B, K, 3), of which the first few are executed before the next call."""
 
 
 def expert(history: History, task: Task) -> Tensor:
@@ -70,7 +31,7 @@ def expert(history: History, task: Task) -> Tensor:
         elif task.waypoint is not None:
             velocity = towards(motion, task.waypoint, obstacles)
         else:
-            raise ValueError(f"task of kind {task.kind!r} with neither velocity nor waypoint: give it one.")
+            raise ArgumentError(f"task of kind {task.kind!r} with neither velocity nor waypoint: give it one.")
         action = smooth(action, to_speeds(motion, velocity, facing(motion, velocity)))
         plan.append(action)
         motion, _ = advance(motion, action)

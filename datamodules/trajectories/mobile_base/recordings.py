@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ... import noise
 from ...envs.mobile_base import (
     DT,
@@ -102,7 +104,7 @@ def record(num: int = 200, steps: int = 200, seed: int = 0) -> Episodes:
         ValueError: a number out of its range.
     """
     if num < 1 or steps < 1:
-        raise ValueError(f"num={num}, steps={steps}: both must be at least 1.")
+        raise ArgumentError(f"num={num}, steps={steps}: both must be at least 1.")
     pose, speed = torch.empty(2, num, steps, 3)
     actions, behaviour = torch.empty(num, steps, 3), torch.arange(num) % len(BEHAVIOURS)
     for index in range(len(BEHAVIOURS)):

@@ -7,15 +7,17 @@ every forest has a way through.
 
 import itertools
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
+from litmotif.batches.trajectories import TaskName
+from litmotif.errors import ArgumentError
+
 from ... import noise
 from ...envs.mobile_base import RADIUS
 
-TaskName = Literal["joystick", "waypoint", "forest"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 LENGTH, HALF_WIDTH = 9.0, 4.0  # m, of the forest; the walls are y = -4 and y = 4
@@ -67,7 +69,7 @@ def draw_scene(task: TaskName, key: Tensor) -> Scene:
         ValueError: an unknown task.
     """
     if task not in TASKS:
-        raise ValueError(f"task={task!r}: choose one of {', '.join(TASKS)}.")
+        raise ArgumentError(f"task={task!r}: choose one of {', '.join(TASKS)}.")
     u = draw(key, _STREAM_TASK, 2 + 2 * COMMANDS)
     turn = 2 * math.pi * u
     if task == "forest":

@@ -17,6 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.batches.trajectories import History, Policy, Task, TaskName
+from litmotif.errors import ArgumentError
+
 from ... import noise
 from ...envs.mobile_base import (
     DT,
@@ -31,9 +34,8 @@ from ...envs.mobile_base import (
     within_limits,
 )
 from ..frames import to_character
-from .policies import History, Policy, Task
 from .recordings import ActionNoise, to_root
-from .scenes import COMMANDS, Scene, TaskName, draw, draw_scene, nearest_obstacles, polar
+from .scenes import COMMANDS, Scene, draw, draw_scene, nearest_obstacles, polar
 
 SECONDS: dict[TaskName, float] = {"joystick": 10.0, "waypoint": 15.0, "forest": 30.0}
 OBSTACLES, REACH = 8, 4.0  # how many obstacles a policy sees; m, how far
@@ -97,7 +99,7 @@ def rollout(
         ValueError: an unknown task, a number out of its range, or plans of a wrong shape or not finite.
     """
     if episodes < 1 or replan_every < 1 or history < 0 or not 0 <= rank < world_size:
-        raise ValueError(
+        raise ArgumentError(
             f"episodes={episodes}, replan_every={replan_every}, history={history}, rank={rank} of {world_size}: they "
             "must be at least 1, 1 and 0, and the rank below the number of processes."
         )
@@ -119,13 +121,15 @@ def rollout(
 
 def _checked(plan: Tensor, rows: int, replan_every: int) -> Tensor:
     if plan.dim() != 3 or plan.shape[0] != rows or plan.shape[1] < replan_every or plan.shape[2] != 3:
-        raise ValueError(
+        raise ArgumentError(
             f"The policy's plans {tuple(plan.shape)} must be ({rows}, K, 3) with K >= replan_every={replan_every}."
         )
     plan = plan.detach().to("cpu", torch.float32)
     if not plan.isfinite().all():
         row, step, column = (~plan.isfinite()).nonzero()[0].tolist()
-        raise ValueError(f"The policy's plans: row {row}, step {step}, column {column} is {plan[row, step, column]}.")
+        raise ArgumentError(
+            f"The policy's plans: row {row}, step {step}, column {column} is {plan[row, step, column]}."
+        )
     return plan
 
 

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
+from litmotif.errors import ArgumentError
+
 from ...envs.mobile_base import DT, RADIUS
 from .scenes import Scene
 from .tasks import Rollouts
@@ -46,7 +48,7 @@ def draw_plans(
     here = torch.as_tensor(pose, dtype=torch.float32).cpu()
     for order, (name, fan) in enumerate(plans.items()):
         if fan.dim() != 3 or fan.shape[2] != 2:
-            raise ValueError(f"plans[{name!r}] {tuple(fan.shape)} must be (samples, steps, 2): x, y in m.")
+            raise ArgumentError(f"plans[{name!r}] {tuple(fan.shape)} must be (samples, steps, 2): x, y in m.")
         colour = _FANS[order % len(_FANS)]
         ways = torch.cat((here[:2].expand(len(fan), 1, 2), fan.detach().float().cpu()), 1)
         axes.plot(*ways.permute(2, 1, 0).numpy(), color=colour, linewidth=1.1, alpha=0.55, zorder=2 + order)

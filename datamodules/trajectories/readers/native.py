@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litmotif.errors import ArgumentTypeError
+
 from ...core import DataError
 from ...files.arrays import Npz, npz
 from ...files.checks import one_fps
@@ -114,7 +116,7 @@ def _layout(path: Path, arrays: Npz) -> dict[str, Any]:
     try:
         layout = json.loads(str(arrays["layout"]))
         if not isinstance(layout, dict):
-            raise TypeError("a mapping is needed")
+            raise ArgumentTypeError("a mapping is needed")
         for key in ("state", "action"):
             [Slice.of(entry) for entry in layout.get(key, [])]
     except (ValueError, TypeError, KeyError) as error:

@@ -1,1 +1,1 @@
-"""Commands of our own, one file each: ``command(arguments)`` gives the exit status."""
+"""Commands of our own, one file and one class each."""

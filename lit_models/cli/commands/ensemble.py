@@ -1,134 +1,84 @@
-"""``litmotif ensemble``: the mean of several runs, judged beside each of them, and exported as one network."""
+"""Ensemble of trained runs: ``litmotif ensemble``, judged beside each of them and exported as one network."""
 
-import copy
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from jsonargparse import Namespace
 
-from callbacks.files import write_atomically
 from callbacks.results import BOUNDS, Results, ResultsTable
 
 from ...core import checkpoint
 from ...core.checkpoint import CheckpointError
-from ...export.ensemble import Of, block_diagonal, mean_logits
-from .. import ending
-from ..console import console
-from .options import OptionsParser
-from .outcome import as_json
-from .runs import data_of, judge, public_modules
+from ...export.ensemble import Of, averaged
+from ..errors import RequestError
+from ..tables import console
+from .frame import Command, CommandParser
+from .run_summary import write_json
+from .trained_run import TrainedRun, evaluate, public_modules
 
 OF = "mean of the outputs (probabilities, where they are) or of the logits before the last activation"
+ALIKE = ("input_size", "output_size", "features", "outputs")
+"""Hyper-parameters that members share."""
 
 
-def command(arguments: list[str]) -> int:
-    """Carry out ``litmotif ensemble``.
+class Ensemble(Command):
+    """Averages the predictions of several runs, and judges them together."""
 
-    Args:
-        arguments: what follows the command.
+    def add_arguments(self, parser: CommandParser, arguments: Sequence[str]) -> None:
+        """Runs, of what the mean is, and where to write."""
+        parser.add_argument("runs", nargs="+", help="run folders, or checkpoints in them")
+        parser.add_argument("--of", type=str, choices=["outputs", "logits"], default=None, help=OF)
+        parser.add_argument("--out", type=str | None, help="folder for results.json and the exported network")
+        parser.add_argument("--export", type=str, choices=["rtneural"], default=None, help="one exact network too")
+        parser.add_argument("--data", type=str | None, help="run whose data is tested on; the first one by default")
+        parser.add_argument("--device", type=str, default="auto", help="accelerator to judge on: auto, cpu, cuda, mps")
 
-    Returns:
-        The exit status: 0; 1 where the runs have no mean, or none that can be exported; 2 for a wrong request.
-    """
-    parser = OptionsParser("ensemble", "Average the predictions of several runs, and judge them together.")
-    parser.add_argument("runs", nargs="+", help="run folders, or checkpoints in them")
-    parser.add_argument("--of", type=str, choices=["outputs", "logits"], default=None, help=OF)
-    parser.add_argument("--out", type=str | None, help="folder for results.json and the exported network")
-    parser.add_argument("--export", type=str, choices=["rtneural"], default=None, help="write one exact network too")
-    parser.add_argument("--data", type=str | None, help="run whose data is tested on; the first one by default")
-    parser.add_argument("--device", type=str, default="auto", help="accelerator to judge on: auto, cpu, cuda, mps")
-    try:
-        options = parser.parse_args(arguments)
+    def run(self, options: Namespace) -> None:
+        """Judge, show, write."""
         if options.export and not options.out:
-            parser.error("--export needs --out FOLDER.")
+            raise RequestError("--export needs --out FOLDER.")
         if len(options.runs) < 2:
-            parser.error("give at least 2 runs.")
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    try:
-        return _carry_out(options)
-    except Exception as error:
-        ending.report(error)
-        return ending.FAILED
-
-
-def _carry_out(options: Any) -> int:
-    of: Of = options.of or ("logits" if options.export else "outputs")
-    members = load_all(options.runs)
-    together = averaged(members, of)
-    if options.export:
-        one_network(together, members, of)  # refused before anything is computed
-    data = data_of(folder_of(options.data or options.runs[0]))
-    names = [name_of(run) for run in options.runs]
-    singles = {name: judge(m, data, options.device) for name, m in zip(names, members, strict=True)}
-    found = beside(judge(together, data, options.device), singles)
-    console().print(ResultsTable().table(found, f"model: the mean of the {of} of {len(members)} runs"))
-    if options.out:
-        home, report = Path(options.out), {"members": [str(run) for run in options.runs], "of": of}
-        write_atomically(home / "results.json", as_json(report | {"results": found}))
+            raise RequestError("give at least 2 runs.")
+        of: Of = options.of or ("logits" if options.export else "outputs")
+        runs = [TrainedRun.find(which) for which in options.runs]
+        members = load_members(runs)
+        together = averaged(members, of)
         if options.export:
-            told = {"class": type(data).__name__, **(data.describe() if hasattr(data, "describe") else {})}
-            _export(together, home, {"frame": told.pop("frame", None), **report, "metrics": found, "data": told})
-    return 0
+            together.export_layers()  # refused before anything is computed
+        source = TrainedRun.find(options.data) if options.data else runs[0]
+        data = source.datamodule()
+        singles = {run.name: evaluate(m, data, options.device) for run, m in zip(runs, members, strict=True)}
+        found = beside(evaluate(together, data, options.device), singles)
+        console().print(ResultsTable().table(found, f"model: the mean of the {of} of {len(members)} runs"))
+        if options.out:
+            home, about = Path(options.out), {"members": list(options.runs), "of": of}
+            write_json(home / "results.json", about | {"results": found})
+            if options.export:
+                described = source.described_data()
+                frame = described.pop("frame", None)
+                export(together, home, {"frame": frame, **about, "metrics": found, "data": described})
 
 
-# ---------------------------------------------------------------------- members
-def load_all(runs: Sequence[str]) -> list[Any]:
+def load_members(runs: Sequence[TrainedRun]) -> list[Any]:
     """The modules of several runs.
 
     Raises:
         CheckpointError: of different classes or different inputs and outputs, or of a class that has no mean.
     """
-    able = [name for name, owner in public_modules().items() if hasattr(owner, "export_layers")]
-    members = [checkpoint.load(run) for run in runs]
-    for run, member in zip(runs, members, strict=True):
-        if type(member) is not type(members[0]):
-            asked = f"{runs[0]} holds a {type(members[0]).__name__}"
-            raise CheckpointError(f"{run} holds a {type(member).__name__}, {asked}: an ensemble is of one class.")
-        if type(member).__name__ not in able:
-            raise CheckpointError(
-                f"{run}: {type(member).__name__} has no chain of layers, so that its outputs have no mean here. "
-                f"Those that have: {', '.join(able)}."
-            )
-        for key in ("input_size", "output_size", "features", "outputs"):
-            values = [checkpoint.plain(m.hparams.get(key)) for m in (members[0], member)]
-            if values[0] != values[1]:
-                raise CheckpointError(
-                    f"{run}: {key} is {values[1]}, {runs[0]} has {values[0]}: their frames are not the same."
-                )
-    return members
-
-
-def folder_of(run: str) -> Path:
-    """The run folder of a run, or of a checkpoint in it."""
-    path = Path(run)
-    return path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else path.parent
-
-
-def name_of(run: str) -> str:
-    """What a run is called in the table: its folder with what lies above it."""
-    folder = folder_of(run).resolve()
-    return "/".join(folder.parts[-2:])
-
-
-def averaged(members: Sequence[Any], of: Of) -> Any:
-    """A module like the first member whose numbers before the last activation are those of the mean."""
-    together = copy.deepcopy(members[0])
-    together.members = nn.ModuleList(copy.deepcopy(member) for member in members)
-    vars(together)["run"] = partial(_run, together, of)  # stands before the method of the class
-    if hasattr(together, "threshold"):
-        together.threshold = torch.stack([member.threshold for member in members]).mean()
-    return together.eval()
-
-
-def _run(together: Any, of: Of, inputs: Tensor, state: Any = None, valid: Tensor | None = None) -> Any:
-    states = (None,) * len(together.members) if state is None else state
-    of_each = [m.run(inputs, s, valid) for m, s in zip(together.members, states, strict=True)]
-    logits = torch.stack([logits for logits, _ in of_each])
-    return mean_logits(logits, together.activation, of), tuple(after for _, after in of_each)
+    first, exportable = runs[0], ", ".join(public_modules("export_layers"))
+    kind = type(first.module).__name__
+    for run in runs:
+        if type(run.module) is not type(first.module):
+            found = type(run.module).__name__
+            raise CheckpointError(f"{run.file} holds a {found}, {first.file} a {kind}: an ensemble is of one class.")
+        for key in ALIKE:
+            expected, found = (checkpoint.plain(one.module.hparams.get(key)) for one in (first, run))
+            if found != expected:
+                raise CheckpointError(f"{run.file}: {key} is {found}, {first.file} has {expected}: other frames.")
+    if not hasattr(first.module, "export_layers"):
+        raise CheckpointError(f"{first.file}: {kind} has no chain of layers to average; {exportable} have.")
+    return [run.module for run in runs]
 
 
 def beside(ensemble: Results, singles: dict[str, Results]) -> Results:
@@ -141,30 +91,11 @@ def beside(ensemble: Results, singles: dict[str, Results]) -> Results:
     return together
 
 
-# ---------------------------------------------------------------------- one network
-def one_network(together: Any, members: Sequence[Any], of: Of) -> None:
-    """Give the ensemble the chain of one network, so that it can be exported as any module can.
+def export(together: Any, home: Path, about: dict[str, Any]) -> None:
+    """Write it as one network of RTNeural."""
+    from ...export import rtneural
 
-    The chain takes normalised frames where all members normalise alike, else raw ones.
-
-    Raises:
-        EnsembleError: there is no such network; says why.
-    """
-    normalisers = [member.export_normaliser() for member in members]
-    first = torch.stack(normalisers[0])
-    alike = all(torch.equal(first, torch.stack(other)) for other in normalisers)
-    layers = block_diagonal([member.export_layers() for member in members], of, None if alike else normalisers)
-    own: dict[str, Any] = {"export_layers": lambda: layers}
-    if not alike:
-        size = first.shape[1]
-        own["export_normaliser"] = lambda: (torch.zeros(size), torch.ones(size))
-    vars(together).update(own)
-
-
-def _export(together: Any, home: Path, about: dict[str, Any]) -> None:
-    from ...export.rtneural.folder import export
-
-    report = export(together, home, "ensemble", about)
+    report = rtneural.export(together, home, "ensemble", about)
     print(
         f"{home / 'ensemble.json'}: {report.parameters:,} parameters, {report.bytes:,} bytes; off PyTorch by "
         f"{report.difference:.1e} on the golden frames"

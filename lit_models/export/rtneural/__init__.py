@@ -1,4 +1,4 @@
-"""PyTorch to RTNeural's dynamic JSON: writer, validator, reference interpreter, and exports that prove themselves."""
+"""RTNeural export to its dynamic JSON: writer, validator, reference interpreter, exports that prove themselves."""
 
 from .errors import ExportError, FormatError, ParityError, UnsupportedLayerError
 from .folder import Report, export

@@ -1,7 +1,9 @@
-"""What can be wrong with a module that shall be written, and with a file that shall be read."""
+"""Errors of modules that cannot be written, and of files that cannot be read."""
+
+from litmotif.errors import LitmotifError
 
 
-class ExportError(ValueError):
+class ExportError(LitmotifError, ValueError):
     """A module that cannot be written; no file is left."""
 
 
@@ -13,7 +15,7 @@ class ParityError(ExportError):
     """The written file does not compute what the module computes."""
 
 
-class FormatError(ValueError):
+class FormatError(LitmotifError, ValueError):
     """A file, or a layer in it, that RTNeural would not read as it is meant; the message names the place."""
 
 

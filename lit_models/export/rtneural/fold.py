@@ -1,4 +1,4 @@
-"""Exact simplifications of a chain: what scales and shifts goes into the matrix beside it."""
+"""Batch-norm folding: what scales and shifts goes into the matrix beside it, exactly."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def fold_all(layers: list[Layer]) -> list[Layer]:
 
 
 def can_follow(layer: Layer, shift: Array) -> bool:
-    """Whether ``before`` is exact: the zeros that a convolution sees before the start must not be shifted."""
+    """Condition for ``before`` to be exact: the zeros that a convolution sees before the start must not be shifted."""
     if layer.type == "conv1d":
         return len(layer.weights[0]) == 1 or not shift.any()
     return layer.type in MATRIX

@@ -1,4 +1,4 @@
-"""One module into a folder: the model, its sidecar and its golden frames, all proven or none left."""
+"""Export folder: a model, its sidecar and its golden frames, all proven or none left."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from .writer import count_parameters, to_rtneural, write
 
 @dataclass(frozen=True)
 class Report:
-    """What an export has left.
+    """Report of an export.
 
     Attributes:
         name: of the model.

@@ -1,10 +1,9 @@
-"""What RTNeural computes from a file, frame by frame, in NumPy: a reference that knows nothing of PyTorch.
+"""Reference interpreter: what RTNeural computes from a file, frame by frame, in NumPy, knowing nothing of PyTorch.
 
 Written from the format: a dense matrix is [in][out]; a kernel [tap][in / groups][out] whose last tap meets the newest
 frame; gates stand in the order i, f, g, o (LSTM) and z, r, n (GRU). States are zero after ``reset``.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,31 +33,51 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class Step(ABC):
-    """One layer: a frame in, a frame out."""
+class Step:
+    """One layer: a frame in, a frame out.
 
-    @abstractmethod
+    Args:
+        function: of a frame (in,), where the layer remembers nothing.
+    """
+
+    def __init__(self, function: Callable[[Array], Array]) -> None:
+        self.function = function
+
     def __call__(self, x: Array) -> Array:
         """Take a frame (in,) and give one (out,)."""
+        return self.function(x)
 
-    def reset(self) -> None:  # noqa: B027 most layers remember nothing
+    def reset(self) -> None:
         """Forget all frames."""
 
 
-class Dense(Step):
-    """x W + b."""
+class Delayed(Step):
+    """A layer that sees frames ``dilation`` apart; before the first there were zeros.
 
-    def __init__(self, weights: list[Array]) -> None:
-        self.kernel = weights[0]
-        self.bias = weights[1] if len(weights) > 1 else np.zeros_like(self.kernel[0])
+    Args:
+        taps: number of frames.
+        shape: of a frame.
+        dilation: from tap to tap.
+        dtype: of the frames.
+    """
 
-    def __call__(self, x: Array) -> Array:
-        """Multiply and add."""
-        return np.asarray(x @ self.kernel + self.bias)
+    def __init__(self, taps: int, shape: tuple[int, ...], dilation: int, dtype: DTypeLike) -> None:
+        self.dilation = dilation
+        self.past = np.zeros(((taps - 1) * dilation + 1, *shape), dtype)
+
+    def remember(self, x: Array, inside: slice = slice(None)) -> Array:
+        """Frames that the taps meet (taps, ...), the newest, of which ``inside`` is ``x``, last."""
+        self.past[:-1] = self.past[1:]
+        self.past[-1, inside] = x
+        return self.past[:: self.dilation]
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self.past[:] = 0
 
 
-class Conv1D(Step):
-    """A causal convolution over frames; before the first there were zeros."""
+class Conv1D(Delayed):
+    """A causal convolution over frames."""
 
     def __init__(self, weights: list[Array], dilation: int, groups: int) -> None:
         kernel, self.bias = weights
@@ -67,54 +86,49 @@ class Conv1D(Step):
         for group, outputs in enumerate(np.split(np.arange(size), groups)):
             whole[:, group * rows : (group + 1) * rows, outputs] = kernel[:, :, outputs]
         self.kernel = whole.reshape(-1, size)
-        self.dilation = dilation
-        self.past = np.zeros(((taps - 1) * dilation + 1, rows * groups), kernel.dtype)
+        super().__init__(taps, (rows * groups,), dilation, kernel.dtype)
 
     def __call__(self, x: Array) -> Array:
-        """Remember the frame, then meet all taps."""
-        self.past[:-1] = self.past[1:]
-        self.past[-1] = x
-        return np.asarray(self.past[:: self.dilation].reshape(-1) @ self.kernel + self.bias)
-
-    def reset(self) -> None:
-        """Forget all frames."""
-        self.past[:] = 0
+        """Meet all taps."""
+        return np.asarray(self.remember(x).reshape(-1) @ self.kernel + self.bias)
 
 
-class Conv2D(Step):
+class Conv2D(Delayed):
     """A convolution over time (causal) and the columns of a frame, which is [column][filter]."""
 
     def __init__(self, weights: list[Array], columns: int, dilation: int, stride: int, padding: str) -> None:
         self.kernel, self.bias = weights  # (time, column, filter in, filter out)
-        self.dilation, self.stride = dilation, stride
         taps, width, filters, _ = self.kernel.shape
         out = -(-columns // stride) if padding == "same" else -(-(columns - width + 1) // stride)
         total = max((out - 1) * stride + width - columns, 0) if padding == "same" else 0
-        self.left, self.out = total // 2, out
-        self.past = np.zeros(((taps - 1) * dilation + 1, columns + total, filters), self.kernel.dtype)
-        self.inside = slice(self.left, self.left + columns)
+        self.starts = range(0, out * stride, stride)
+        self.inside = slice(total // 2, total // 2 + columns)
+        super().__init__(taps, (columns + total, filters), dilation, self.kernel.dtype)
 
     def __call__(self, x: Array) -> Array:
-        """Remember the frame, then slide over its columns."""
-        self.past[:-1] = self.past[1:]
-        self.past[-1, self.inside] = x.reshape(-1, self.past.shape[-1])
-        taps, width = self.past[:: self.dilation], self.kernel.shape[1]
-        starts = range(0, self.out * self.stride, self.stride)
-        rows = [np.tensordot(taps[:, s : s + width], self.kernel, axes=3) + self.bias for s in starts]
+        """Slide over the columns."""
+        taps, width = self.remember(x.reshape(-1, self.past.shape[-1]), self.inside), self.kernel.shape[1]
+        rows = [np.tensordot(taps[:, s : s + width], self.kernel, axes=3) + self.bias for s in self.starts]
         return np.concatenate(rows)
 
-    def reset(self) -> None:
-        """Forget all frames."""
-        self.past[:] = 0
 
+class Recurrent(Step):
+    """A layer that remembers its output h and, of an LSTM, its cell c."""
 
-class LSTM(Step):
-    """A long short-term memory with gates i, f, g, o and one bias."""
+    h: Array
+    c: Array
 
     def __init__(self, weights: list[Array]) -> None:
         self.kernel, self.recurrent, self.bias = weights
-        self.h = np.zeros(len(self.recurrent), self.kernel.dtype)
-        self.c = self.h.copy()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self.h = self.c = np.zeros(len(self.recurrent), self.kernel.dtype)
+
+
+class LSTM(Recurrent):
+    """A long short-term memory with gates i, f, g, o and one bias."""
 
     def __call__(self, x: Array) -> Array:
         """One step."""
@@ -123,17 +137,9 @@ class LSTM(Step):
         self.h = sigmoid(o) * np.tanh(self.c)
         return self.h
 
-    def reset(self) -> None:
-        """Forget all frames."""
-        self.h, self.c = np.zeros_like(self.h), np.zeros_like(self.c)
 
-
-class GRU(Step):
+class GRU(Recurrent):
     """A gated recurrent unit with gates z, r, n; the reset gate meets the recurrent bias too."""
-
-    def __init__(self, weights: list[Array]) -> None:
-        self.kernel, self.recurrent, self.bias = weights
-        self.h = np.zeros(len(self.recurrent), self.kernel.dtype)
 
     def __call__(self, x: Array) -> Array:
         """One step."""
@@ -142,46 +148,6 @@ class GRU(Step):
         z = sigmoid(z + z_h)
         self.h = (1 - z) * np.tanh(n + sigmoid(r + r_h) * n_h) + z * self.h
         return self.h
-
-    def reset(self) -> None:
-        """Forget all frames."""
-        self.h = np.zeros_like(self.h)
-
-
-class BatchNorm(Step):
-    """gamma (x - mean) / sqrt(var + epsilon) + beta; of a frame [column][filter], a filter at a time."""
-
-    def __init__(self, weights: list[Array], epsilon: float) -> None:
-        self.mean, var = weights[-2:]
-        ones, zeros = np.ones_like(var), np.zeros_like(var)
-        gamma, self.beta = weights[:2] if len(weights) == 4 else (ones, zeros)
-        self.scale = gamma / np.sqrt(var + var.dtype.type(epsilon))
-
-    def __call__(self, x: Array) -> Array:
-        """Scale and shift."""
-        return np.asarray((x.reshape(-1, len(self.mean)) - self.mean) * self.scale + self.beta).reshape(-1)
-
-
-class PReLU(Step):
-    """x where x >= 0, else a slope times x."""
-
-    def __init__(self, weights: list[Array]) -> None:
-        self.slope = weights[0][0]
-
-    def __call__(self, x: Array) -> Array:
-        """Bend."""
-        return np.where(x >= 0, x, self.slope * x)
-
-
-class Activation(Step):
-    """A function of the frame."""
-
-    def __init__(self, name: str) -> None:
-        self.function = ACTIVATIONS[name]
-
-    def __call__(self, x: Array) -> Array:
-        """Apply it."""
-        return self.function(x)
 
 
 class Interpreter:
@@ -201,21 +167,19 @@ class Interpreter:
         steps: list[Step] = []
         match layer["type"]:
             case "dense" | "time-distributed-dense":
-                steps = [Dense(weights)]
+                steps = [Step(lambda x: x @ weights[0] + weights[1] if len(weights) > 1 else x @ weights[0])]
             case "conv1d":
                 steps = [Conv1D(weights, last(layer["dilation"]), layer.get("groups", 1))]
             case "conv2d":
                 columns, dilation, stride = (last(layer[k]) for k in ("num_features_in", "dilation", "strides"))
                 steps = [Conv2D(weights, columns, dilation, stride, layer["padding"])]
-            case "lstm":
-                return [LSTM(weights)]
-            case "gru":
-                return [GRU(weights)]
+            case "lstm" | "gru":
+                return [(LSTM if layer["type"] == "lstm" else GRU)(weights)]
             case "batchnorm" | "batchnorm2d":
-                return [BatchNorm(weights, layer["epsilon"])]
+                return [Step(_batch_norm(weights, layer["epsilon"]))]
             case "prelu":
-                return [PReLU(weights)]
-        return [*steps, Activation(layer["activation"])] if layer.get("activation") else steps
+                return [Step(lambda x: np.where(x >= 0, x, weights[0][0] * x))]
+        return [*steps, Step(ACTIVATIONS[layer["activation"]])] if layer.get("activation") else steps
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -239,3 +203,11 @@ class Interpreter:
 def last(value: Any) -> Any:
     """The last number of an array, or the number itself: the loader takes either."""
     return value[-1] if isinstance(value, list) else value
+
+
+def _batch_norm(weights: list[Array], epsilon: float) -> Callable[[Array], Array]:
+    """Gamma (x - mean) / sqrt(var + epsilon) + beta; of a frame [column][filter], a filter at a time."""
+    *affine, mean, var = weights
+    gamma, beta = affine or (np.ones_like(var), np.zeros_like(var))
+    scale = gamma / np.sqrt(var + var.dtype.type(epsilon))
+    return lambda x: ((x.reshape(-1, len(mean)) - mean) * scale + beta).reshape(-1)

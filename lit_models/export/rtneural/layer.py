@@ -1,4 +1,4 @@
-"""A layer as the file has it, in float64 until it is written."""
+"""Layer record: a layer as the file has it, in float64 until it is written."""
 
 import json
 from collections.abc import Mapping

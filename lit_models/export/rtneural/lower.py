@@ -1,4 +1,4 @@
-"""Layers of PyTorch in RTNeural's layout: transposed matrices, its gate order, explicit biases.
+"""Lowering: layers of PyTorch in RTNeural's layout, transposed matrices, its gate order, explicit biases.
 
 The layouts are those that RTNeural's ``model_loader.h`` reads: a matrix is [in][out], a kernel [tap][in / groups][out].
 """

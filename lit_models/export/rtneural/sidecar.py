@@ -1,4 +1,4 @@
-"""The sidecar: what a caller must know about an exported model that its weights do not say."""
+"""Sidecar metadata: what a caller must know about an exported model that its weights do not say."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Whether RTNeural reads a file as it is meant.
+"""Format validation: a file is refused that RTNeural would not read as it is meant.
 
 The real loader leaves an unknown layer out, crashes on an unknown activation and reads past the end of a short bias;
 here each of these is an error with a name and a place, before any runtime sees the file.

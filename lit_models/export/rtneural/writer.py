@@ -1,12 +1,13 @@
-"""From a chain of PyTorch's layers to RTNeural's dynamic JSON."""
+"""JSON writer: from a chain of PyTorch's layers to RTNeural's dynamic format."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
+
+from litmotif.files import write_atomically
 
 from .errors import ExportError, UnsupportedLayerError
 from .fold import fold_all, join_activations, normaliser
@@ -82,9 +83,4 @@ def write(model: Mapping[str, Any], path: Path) -> None:
         OSError: no space, or no permission.
         ValueError: a weight is NaN or infinite.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(as_text(model), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, as_text(model).encode())

@@ -1,0 +1,43 @@
+"""Subprocess: one run in a process of its own, through the ordinary command."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Runner = Callable[[list[str]], int]
+"""Carries out ``litmotif ARGUMENTS`` and gives its exit status."""
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out ``litmotif ARGUMENTS`` in a process of its own: nothing of one run can reach the next.
+
+    The process leads a group of its own, so that Ctrl-C comes here alone and is handed on once: a second one would cut
+    off the checkpoint that the first one asks for.
+
+    Returns:
+        Its exit status; 128 + the signal's number where one ended it.
+    """
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)  # the child imports what we would import
+    command = [sys.executable, "-P", "-m", "lit_models", *arguments]
+    environment = os.environ | {"PYTHONPATH": paths}
+    with subprocess.Popen(command, env=environment, process_group=0) as child, _forwarding(child):  # noqa: S603
+        status = child.wait()
+    return 128 - status if status < 0 else status
+
+
+@contextmanager
+def _forwarding(child: "subprocess.Popen[bytes]") -> Iterator[None]:
+    def hand_on(number: int, frame: Any) -> None:
+        child.send_signal(number)
+
+    before = {number: signal.signal(number, hand_on) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

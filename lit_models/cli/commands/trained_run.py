@@ -1,0 +1,123 @@
+"""Trained run: its checkpoint, found by name, and its module and datamodule, built anew."""
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Self
+
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+
+from callbacks.results import Results, collect
+from datamodules.core import BaseDataModule
+
+from ...core import checkpoint
+from ...plugins.messages import be_quiet
+from .. import configs, run_folder
+from .run_summary import test_results
+
+OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+"""What a trainer leaves out that only evaluates."""
+
+
+class TrainedRun:
+    """A run that has left a checkpoint.
+
+    Args:
+        file: the checkpoint.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.folder = file.parent.parent if file.parent.name == "checkpoints" else file.parent
+        self.name = "/".join(self.folder.resolve().parts[-2:])
+
+    @classmethod
+    def find(cls, which: str, requested: Sequence[str] = ()) -> Self:
+        """The run that ``--ckpt_path`` and ``-c`` mean.
+
+        Args:
+            which: ``best`` or ``last`` of the newest run, a file, a run folder, or a folder of runs.
+            requested: configs, only to know where the runs lie.
+
+        Raises:
+            ConfigError: no such config, or none where one is needed.
+            FileNotFoundError: no such checkpoint; lists what was looked for.
+        """
+        if not requested and which in ("best", "last"):
+            raise configs.ConfigError(f"--ckpt_path {which} needs -c NAME, or give a checkpoint file or a run folder.")
+        root = Path("runs") / configs.experiment_name(list(requested))
+        for name in requested:
+            content = yaml.safe_load(configs.check(configs.find(name)).read_text(encoding="utf-8"))
+            root = Path((content.get("trainer") or {}).get("default_root_dir") or root)
+        return cls(run_folder.find_checkpoint(which, root, ("best", "last")))
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What the checkpoint holds."""
+        return checkpoint.read(self.file)
+
+    @cached_property
+    def module(self) -> Any:
+        """The module, in eval mode."""
+        return checkpoint.load(self.file)
+
+    @cached_property
+    def data_options(self) -> dict[str, Any]:
+        """Options that the datamodule was built with."""
+        options = self.content.get("datamodule_hyper_parameters", {})
+        return {key: value for key, value in options.items() if key[0] != "_"}
+
+    @cached_property
+    def data_class(self) -> type[BaseDataModule] | None:
+        """The class of the datamodule: a public one, or that of the run's config; None where it is not here."""
+        package, path = importlib.import_module("datamodules"), self.folder / "config.yaml"
+        public = [name for name in package.__all__ if name in self.content]  # its state lies under its name
+        if public or not path.is_file():
+            return getattr(package, public[0]) if public else None
+        try:
+            found: type[BaseDataModule] = resolve_name(yaml.safe_load(path.read_text())["data"]["class_path"])
+        except (ImportError, AttributeError):
+            return None
+        return found
+
+    def datamodule(self) -> Any:
+        """The datamodule, built anew.
+
+        Raises:
+            CheckpointError: its class is not known here.
+        """
+        if self.data_class is None:
+            raise checkpoint.CheckpointError(f"{self.file}: the class of its data is not importable here.")
+        return self.data_class(**self.data_options)
+
+    def results(self) -> Results:
+        """Test results; empty where it was not tested, or where those of the run are of its best checkpoint."""
+        best = self.file.with_name("best.ckpt")
+        return {} if best.is_file() and not best.samefile(self.file) else test_results(self.folder)
+
+    def described_data(self, ask: bool = True) -> dict[str, Any]:
+        """The data of the run: class, options, and with ``ask`` what the datamodule says of itself (``describe``)."""
+        found = {"class": self.data_class and self.data_class.__name__, "options": self.data_options}
+        return found | (self.datamodule().describe() if ask and hasattr(self.data_class, "describe") else {})
+
+
+def public_modules(method: str) -> list[str]:
+    """Names of the public modules that have a method."""
+    package = importlib.import_module("lit_models")
+    owners = {name: getattr(package, name) for name in package.__all__}
+    return [name for name, owner in owners.items() if inspect.isclass(owner) and hasattr(owner, method)]
+
+
+def evaluate(module: LightningModule, data: BaseDataModule, accelerator: str = "auto") -> Results:
+    """Test results, each metric with its baselines; nothing is written."""
+    with warnings.catch_warnings():
+        be_quiet()
+        off: dict[str, Any] = dict.fromkeys(OFF, False)
+        trainer = Trainer(accelerator=accelerator, devices=1, **off)
+        trainer.test(module, datamodule=data, verbose=False)
+    return collect({name: float(value) for name, value in trainer.callback_metrics.items()}, "test")

@@ -1,1 +1,0 @@
-"""Denoising diffusion of trajectories and of motion."""

@@ -1,0 +1,1 @@
+"""Judges of generated motion: features, distances in them, and the table of results."""

@@ -1,0 +1,178 @@
+"""MotionEvaluator as a LightningModule: the features in which generated motion is compared with real motion."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from litmotif.batches.motion import MotionBatch
+from litmotif.errors import ArgumentError
+
+from ...core.checkpoint import load, plain
+from ...core.module import BaseModule
+from ..text import make_text_encoder
+from .distribution import TextRetrieval
+from .network import MotionAutoencoder, TextMotionEvaluator
+
+
+class MotionEvaluator(BaseModule):
+    """An auto-encoder of motions, and a common space of motions and texts (Guo et al., CVPR 2022, section 6).
+
+    The vectors of the auto-encoder are what FID, diversity and multimodality are measured in; in the common space a
+    motion finds its text among others. It is trained on real motion alone, once; ``MotionDDPM`` takes it by
+    ``evaluator``.
+
+    Args:
+        features: what the columns mean, from the data.
+        hidden_size: channels.
+        feature_size: of both spaces.
+        text_encoder: ``hashed``, a folder with a text model, or None for the auto-encoder alone, see ``MotionDDPM``.
+        text_size: width of the hashed encoder.
+        temperature: of the contrast at the start, > 0.
+        **kwargs: optimiser, schedule and seed, see ``BaseModule``.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {"features", "hidden_size", "feature_size", "text_encoder", "text_size"}
+    )
+
+    def __init__(
+        self,
+        features: dict[str, Any],
+        hidden_size: int = 128,
+        feature_size: int = 64,
+        text_encoder: str | None = "hashed",
+        text_size: int = 64,
+        temperature: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        size = features["size"]
+        self.autoencoder = MotionAutoencoder(size, hidden_size, feature_size)
+        self.text = make_text_encoder(text_encoder, text_size)
+        self.common: TextMotionEvaluator | None = None
+        if self.text is not None:
+            self.common = TextMotionEvaluator(size, self.text.size, hidden_size, feature_size, temperature)
+        self.losses = {name: MeanMetric() for name in ("autoencoder", "constant")}
+        contrast = None if self.common is None else self.common.contrast
+        self.retrieval = {row: TextRetrieval(shuffled=bool(row), contrast=contrast) for row in ("", "/shuffled")}
+        self.metrics = torch.nn.ModuleList([*self.losses.values(), *self.retrieval.values()])
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics of the data; a checkpoint brings its own afterwards."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "statistics"):
+            for judge in (self.autoencoder, self.common):
+                if judge is not None:
+                    judge.fit(**data.statistics)
+
+    # ------------------------------------------------------------------ features
+    @property
+    def feature_size(self) -> int:
+        """Length D of the features."""
+        return int(self.hparams["feature_size"])
+
+    @property
+    def contacts(self) -> int:
+        """Columns of contacts that it looks at."""
+        return int(self.hparams["features"].get("contacts", 0))
+
+    def motion_features(self, motion: Tensor, valid: Tensor) -> Tensor:
+        """Physical motion (B, T, F) and frames that exist (B, T) bool to the auto-encoder's vectors (B, D)."""
+        return self.autoencoder.features(motion, valid)
+
+    def common_features(self, motion: Tensor, valid: Tensor, captions: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """Motions and texts in their common space, two of (B, D); None for an evaluator without text."""
+        if self.common is None or self.text is None:
+            return None
+        return self.common.features(motion, valid), self.common.embed_text(self.text(captions).to(self.device))
+
+    # ------------------------------------------------------------------ training
+    def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
+        """Both losses, of which neither knows the other's weights."""
+        loss = self.autoencoder.loss(batch.motion, batch.valid)
+        common = self.common_features(batch.motion, batch.valid, batch.captions)
+        if common is not None and self.common is not None:
+            loss = loss + self.common.contrast(*map(self._of_all, common))
+        rows = len(batch.motion)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
+        return loss
+
+    def _of_all(self, rows: Tensor) -> Tensor:
+        """Rows (B, D) of all processes: a motion is told from all texts of the global batch."""
+        if self.trainer.world_size == 1:
+            return rows
+        gathered = self.all_gather(rows, sync_grads=True)  # (W, B, D)
+        return gathered.transpose(0, 1).flatten(0, 1)  # type: ignore[union-attr]  # (B * W, D)
+
+    # ------------------------------------------------------------------ evaluation
+    def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
+        """What is lost on the way through the vector, and whether held-out motions find their texts."""
+        mean = self.autoencoder.mean.expand_as(batch.motion)
+        constant = self.autoencoder.error(self.autoencoder.normalise(mean, batch.valid), batch.motion, batch.valid)
+        self.losses["autoencoder"].update(self.autoencoder.loss(batch.motion, batch.valid), len(batch.motion))
+        self.losses["constant"].update(constant, len(batch.motion))
+        common = self.common_features(batch.motion, batch.valid, batch.captions)
+        if common is not None:
+            for retrieval in self.retrieval.values():
+                retrieval.update(*common, batch.item)
+
+    def test_step(self, batch: MotionBatch, batch_idx: int) -> None:
+        """The same."""
+        self.validation_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log everything."""
+        self._log("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same."""
+        self._log("test")
+
+    def _log(self, split: str) -> None:
+        names = {"constant": "autoencoder/constant"}
+        found = {names.get(n, n): metric.compute() for n, metric in self.losses.items() if metric.update_called}
+        for row, retrieval in self.retrieval.items():
+            if retrieval.update_called:
+                found |= {f"{name}{row}": torch.tensor(value) for name, value in retrieval.compute().items()}
+        found["loss"] = torch.stack(
+            [found[name].float() for name in ("autoencoder", "contrast") if name in found]
+        ).sum()
+        for name, value in found.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "loss")
+        for metric in (*self.losses.values(), *self.retrieval.values()):
+            metric.reset()
+
+    def predict_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
+        """The auto-encoder's vectors (B, D) of real motions."""
+        return self.motion_features(batch.motion, batch.valid)
+
+
+def load_evaluator(path: str | None, features: Any) -> MotionEvaluator | None:
+    """The trained evaluator of a run folder or checkpoint, its weights held; where there is none, that is said.
+
+    Args:
+        path: as ``load`` takes it.
+        features: what the columns mean that it is to judge; it may be one of all of them but the contacts.
+
+    Raises:
+        ValueError: another model, or one of other features.
+    """
+    if path is None:
+        rank_zero_info("model.evaluator is not set: no FID, R-precision, matching score, diversity, multimodality.")
+        return None
+    found = load(path)
+    if not isinstance(found, MotionEvaluator):
+        raise ArgumentError(f"model.evaluator={path}: a {type(found).__name__}. Give the run of a MotionEvaluator.")
+    theirs, ours = plain(found.hparams["features"]), plain(features)
+    bare = {name: value for name, value in ours.items() if name != "contacts"}
+    bare["size"] -= ours.get("contacts", 0)
+    if theirs not in (ours, bare):
+        raise ArgumentError(
+            f"model.evaluator={path} was trained on features {theirs}, and these are {ours}. Train one on these: "
+            "litmotif fit -c motion/evaluator with the same data."
+        )
+    return found.requires_grad_(False)

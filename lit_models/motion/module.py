@@ -1,0 +1,245 @@
+"""MotionDDPM as a LightningModule: human motion from text or sound."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from litmotif.batches.motion import MotionBatch
+from litmotif.seeding import generator
+
+from ..core.evaluation import EvaluatedModule
+from ..core.modes import evaluating
+from ..diffusion.process import LossWeighting, PredictionType
+from ..diffusion.sampler_names import SamplerName, make_sampler
+from ..diffusion.schedules import BetaSchedule, make_diffusion, scaled
+from .foot_lock import lock_feet
+from .generation import Condition, Generation, Given, Inpainting, beginning
+from .judge.module import load_evaluator
+from .judge.motion_evaluation import Keys, MotionEvaluation
+from .losses import MotionLosses, NoiseWeighting
+from .network import MotionTransformer, Standardised
+from .objective import Draw, MotionObjective
+from .skeleton import MotionLayout
+from .text import make_text_encoder
+
+NETWORK = ("max_frames", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "dropout", "frames_per_token")
+OBJECTIVE = ("loss_weighting", "snr_gamma", "condition_dropout", "clean_share")
+"""Hyper-parameters that are handed on as they are."""
+
+
+class MotionDDPM(EvaluatedModule):
+    """Diffusion of human motion (Tevet et al., arXiv:2209.14916; Zhang et al., arXiv:2208.15001).
+
+    Args:
+        skeleton: names, parents, offsets, up and feet, from the data.
+        features: what the columns mean, from the data.
+        max_frames: longest motion, from the data.
+        audio_size: features of a frame of sound, 0 for none, from the data.
+        hidden_size: token width.
+        num_layers: blocks.
+        num_heads: attention heads.
+        mlp_ratio: width of the perceptrons over ``hidden_size``.
+        dropout: rate in the blocks.
+        frames_per_token: frames that one token tells of, 1 or even: attention over fewer tokens, and smoother motion.
+        text_encoder: ``hashed`` learns words by their hashes and needs nothing else; a folder with a CLIP or
+            sentence-transformer model is used frozen; None for a model without text.
+        text_size: width of the hashed encoder.
+        num_train_timesteps: noise levels K.
+        beta_schedule: of the noise.
+        signal_scale: multiplies signal over noise at each level. Frames resemble each other and so do columns: noise
+            that is drawn for each alone leaves the whole of a motion recognisable until there is far more of it than in
+            the usual schedules, as in large images (Hoogeboom et al., arXiv:2301.11093, section 3.1).
+        prediction_type: what the network predicts.
+        loss_weighting: weight of the reconstruction by its level.
+        snr_gamma: where ``min_snr`` cuts.
+        loss_weights: of the losses by name, see ``MotionLosses``; those left out take the requirement's.
+        noise_weighting: how the losses in metres fall with the noise.
+        condition_dropout: share of the motions whose text, and whose sound, is left out.
+        clean_share: share of the motions of which some frames are clean, so that beginnings and keyframes can be given.
+        sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
+        sampler_options: of its constructor.
+        sampling_steps: model evaluations a motion; None takes K.
+        guidance_scale: of the text and the sound; 1 takes them as they are.
+        inpainting: what happens to given entries, see ``Generation``.
+        foot_lock: hold feet where the model says that they stand, see ``foot_lock``; for features with contacts.
+        evaluator: run folder or checkpoint of a ``MotionEvaluator`` of the same features, in which FID, R-precision,
+            matching score, diversity and multimodality are measured; None leaves them out. Its weights stay there.
+        repeats: motions made for each of the first 32 captions of a split, for multimodality; below 2 leaves it out.
+        **kwargs: optimiser, schedule and seed, see ``BaseModule``.
+    """
+
+    architecture: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("skeleton", "features", "max_frames", "audio_size", "hidden_size", "num_layers", "num_heads"),
+            *("mlp_ratio", "frames_per_token", "text_encoder", "text_size", "num_train_timesteps"),
+            *("beta_schedule", "signal_scale", "prediction_type"),
+        }
+    )
+    entries: ClassVar[tuple[str, ...]] = ("forward",)
+    evaluation: MotionEvaluation
+    normalizer: Standardised
+
+    def __init__(
+        self,
+        skeleton: dict[str, Any],
+        features: dict[str, Any],
+        max_frames: int,
+        audio_size: int = 0,
+        hidden_size: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        frames_per_token: int = 1,
+        text_encoder: str | None = "hashed",
+        text_size: int = 128,
+        num_train_timesteps: int = 50,
+        beta_schedule: BetaSchedule = "squaredcos_cap_v2",
+        signal_scale: float = 1.0,
+        prediction_type: PredictionType = "sample",
+        loss_weighting: LossWeighting = "uniform",
+        snr_gamma: float = 5.0,
+        loss_weights: dict[str, float] | None = None,
+        noise_weighting: NoiseWeighting = "alpha_bar",
+        condition_dropout: float = 0.1,
+        clean_share: float = 0.1,
+        sampler: SamplerName = "ddim",
+        sampler_options: dict[str, Any] | None = None,
+        sampling_steps: int | None = None,
+        guidance_scale: float = 2.5,
+        inpainting: Inpainting = "clean",
+        foot_lock: bool = True,
+        evaluator: str | None = None,
+        repeats: int = 4,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        h, size = self.hparams, features["size"]
+        self.layout = MotionLayout(skeleton, features)
+        self.normalizer = Standardised(size)
+        self.text = make_text_encoder(text_encoder, text_size)
+        widths: dict[str, Any] = {"text_size": 0 if self.text is None else self.text.size, "audio_size": audio_size}
+        self.network = MotionTransformer(size, num_train_timesteps, **widths, **{name: h[name] for name in NETWORK})
+        self.losses = MotionLosses(loss_weights, self.layout, noise_weighting=noise_weighting)
+        diffusion = scaled(make_diffusion(num_train_timesteps, beta_schedule, prediction_type), signal_scale)
+        named = {name: h[name] for name in OBJECTIVE}
+        self.objective = MotionObjective(max_frames, self.losses, self.normalizer, diffusion, **named)
+        settings = (make_sampler(sampler, sampler_options), sampling_steps, guidance_scale, inpainting)
+        finish = partial(lock_feet, self.layout) if foot_lock and self.layout.contacts else None
+        self.generation = Generation(self.network, diffusion, size, max_frames, *settings, finish=finish)
+        self.evaluation = MotionEvaluation(self.layout, sorted(self.losses.weights))
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics of the data, and the evaluator."""
+        super().setup(stage)
+        if stage != "predict":
+            self.evaluation.judge_by(load_evaluator(self.hparams["evaluator"], self.hparams["features"]))
+
+    # ------------------------------------------------------------------ training
+    def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
+        """Denoise motions, some with clean frames, some without their text or sound."""
+        world, frames = self.trainer.world_size, batch.motion.shape[1]
+        rows, mine = len(batch.motion) * world, slice(self.global_rank, None, world)
+        source = generator(self.hparams["seed"], self.batches_so_far, device=self.device)
+        draw = self.objective.draw(rows, source).cut(mine, frames)
+        losses = self.objective(self.network, batch, self._condition(batch.captions, batch.audio), draw)
+        loss = self.losses.total(losses).mean()
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
+        for name, term in losses.items():
+            self.log(f"train/{name}", term.mean(), on_step=False, on_epoch=True, batch_size=rows, sync_dist=True)
+        return loss
+
+    def _condition(self, captions: Sequence[str], audio: Tensor | None) -> Condition:
+        silent = torch.tensor([[not caption, False] for caption in captions])
+        parts = (None if self.text is None else self.text(captions), audio, silent)
+        return Condition(*(None if part is None else part.to(self.device) for part in parts))
+
+    # ------------------------------------------------------------------ evaluation
+    def evaluate(self, batch: MotionBatch) -> Tensor:
+        """Make motions (B, T, F) from the captions and sounds of a batch, and compare."""
+        draw = self._draw_each([(0, item) for item in batch.item.tolist()], batch.motion.shape[1])
+        losses = self.objective(self.network, batch, self._condition(batch.captions, batch.audio), draw)
+        self.evaluation.add_losses({"loss": self.losses.total(losses), **losses})
+        made = self._make(batch, [(1, item) for item in batch.item.tolist()])
+        rows = {"model": made, "noise": self.normalizer.physical(draw.noise)}
+        if hasattr(self.data, "neighbours"):
+            rows["neighbour"] = self.data.neighbours(batch.captions, batch.valid.sum(dim=1).tolist()).to(self.device)
+        self.evaluation.add(rows, batch)
+        self.evaluation.repeat(batch, made, self.hparams["repeats"], self._make, self._noise)
+        return made
+
+    def shown(self, batch: MotionBatch, made: Tensor) -> tuple[list[Tensor], list[str]]:
+        """Four motions and their captions."""
+        lengths = batch.valid.sum(dim=1).tolist()
+        return [motion[:n] for motion, n in zip(made[:4], lengths, strict=False)], list(batch.captions[:4])
+
+    def _draw_each(self, keys: Keys, frames: int) -> Draw:
+        return self.objective.draw_each(self._sources(keys), frames, self.device)
+
+    def _noise(self, keys: Keys, frames: int) -> Tensor:
+        return self.normalizer.physical(self._draw_each(keys, frames).noise)
+
+    def _sources(self, keys: Keys) -> list[torch.Generator]:
+        return [generator(self.hparams["seed"], *key) for key in keys]
+
+    # ------------------------------------------------------------------ making motion
+    def predict_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
+        """Motions (B, T, F), physical units, for the captions, sounds and lengths of a batch."""
+        return self._make(batch, [(2, item) for item in batch.item.tolist()])
+
+    def _make(self, batch: MotionBatch, keys: Keys, rows: Sequence[int] | None = None) -> Tensor:
+        """The same for some rows of it."""
+        rows = range(len(batch.captions)) if rows is None else rows
+        valid, captions = batch.valid[list(rows)], [batch.captions[row] for row in rows]
+        told = self._condition(captions, None if batch.audio is None else batch.audio[list(rows)])
+        made = self.generation.physical(self.normalizer, valid.sum(dim=1).tolist(), self._sources(keys), told)
+        return pad(made, (0, 0, 0, valid.shape[1] - made.shape[1]))
+
+    def generate(
+        self,
+        text: str | Sequence[str] | None = None,
+        audio: Tensor | None = None,
+        num_frames: int = 60,
+        prefix: Tensor | None = None,
+        given: Given | None = None,
+        guidance_scale: float | None = None,
+        sampler: SamplerName | None = None,
+        sampling_steps: int | None = None,
+        overlap: int | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Make motion.
+
+        Args:
+            text: what it shall be, one or B of them.
+            audio: features of sound (T, A) or (B, T, A) at the frame rate of the data.
+            num_frames: T.
+            prefix: how it begins (N, F) or (B, N, F), physical units.
+            given: other entries that it shall have, physical units: keyframes, columns of some joints.
+            guidance_scale: None takes the model's.
+            sampler: None takes the model's.
+            sampling_steps: model evaluations; None takes the model's.
+            overlap: frames that windows share, for motion longer than ``max_frames``.
+            seed: of the noise.
+
+        Returns:
+            (B, T, F), physical units; what was given comes back bit for bit.
+
+        Raises:
+            ValueError: texts, sounds and given frames that do not fit each other or the model.
+        """
+        captions = [text or ""] if text is None or isinstance(text, str) else list(text)
+        audio = audio[None] if audio is not None and audio.dim() == 2 else audio
+        if prefix is not None:
+            begun = beginning(prefix.to(self.device), len(captions), num_frames)
+            given = begun if given is None else given | begun
+        found = None if sampler is None else make_sampler(sampler, None)
+        generation = self.generation.changed(sampler=found, steps=sampling_steps, guidance_scale=guidance_scale)
+        lengths, keys = [num_frames] * len(captions), [(3, seed, row) for row in range(len(captions))]
+        with evaluating(self):
+            told = self._condition(captions, audio)
+            return generation.physical(self.normalizer, lengths, self._sources(keys), told, given, overlap)

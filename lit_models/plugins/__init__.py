@@ -1,0 +1,1 @@
+"""Lightning plugins: atomic checkpoints, SLURM's environment, fault-tolerant loggers, quieter messages."""

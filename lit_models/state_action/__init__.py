@@ -1,0 +1,1 @@
+"""Diffusion of states and actions, steered by costs."""

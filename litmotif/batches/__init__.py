@@ -1,0 +1,1 @@
+"""Typed batches: what datamodules hand out and modules read, NamedTuples of tensors with their shapes and units."""
