@@ -1,4 +1,4 @@
-"""What is drawn of a wheelchair: the room from above, and beside it both commands and what the step cost."""
+"""Picture of a wheelchair: the room from above, and beside it both commands and what the step cost."""
 
 import math
 from typing import Any
