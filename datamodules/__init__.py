@@ -1,4 +1,4 @@
-"""Where data comes from: each public name is a LightningDataModule.
+"""Datamodules: each public name is a LightningDataModule.
 
 The names are listed in ``__init__.pyi`` and imported when first used, so that ``import datamodules`` is light.
 """

@@ -1,4 +1,4 @@
-"""Where the hand shall go: a point (reach, adl) or a figure eight (tracking), and the joint-space plan towards it.
+"""Reaching and tracking tasks of the hand: a point (reach, adl) or a figure eight, and the joint-space plan towards it.
 
 Human and device plan in joint space; all goals are grips of postures inside the range of motion, so each is in reach.
 Lengths are those of an arm of scale 1; an arm of scale s has its goals s times as far from the shoulder.

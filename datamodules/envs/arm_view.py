@@ -1,20 +1,22 @@
 """The arm seen from its own side and from the front, with target, trail, margins and torques."""
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Polygon
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import take
 from .exoskeleton_arm import DT, MARGIN, TOLERANCE, ExoskeletonArm
 from .human import IMPAIRMENTS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
+from .view import Picture, View
 
 Array = NDArray[np.float64]
 
@@ -25,7 +27,7 @@ _TRUNK = ((0.06, -0.12), (0.04, -0.52))  # m: half depth and z of chest and pelv
 _SHORT = ("flexion", "abduction", "rotation", "elbow", "pronation", "wrist", "deviation")
 
 
-class Picture(NamedTuple):
+class Scene(NamedTuple):
     """What one picture shows.
 
     Attributes:
@@ -51,58 +53,19 @@ class Picture(NamedTuple):
     caption: str
 
 
-def _picture(env: ExoskeletonArm) -> Picture:
-    """What a picture of row 0 shows."""
-    row = take(env.state, torch.zeros(1, dtype=torch.int64, device=env.device))
-    body, angle, time = env.body, row["motion"][:7], row["elapsed"] * DT
-    pose = body.chain.pose(body.links(row["links"]), angle)
-    points = torch.cat((pose.hinge[:, [0, 3, 6], 0], pose.tip), 1)
-    room = (body.half - (angle - body.middle).abs()) / MARGIN
-    motor, _, command, *_ = row["joints"].unbind()
-    target, _ = env.task.target(row["plan"], time)
-    distance, *_, authority = row["score"][:, 0].tolist()
-    kind = IMPAIRMENTS[int(row["human_kind"])]
-    told = f"t {float(time):4.2f} s   distance {100.0 * distance:5.1f} cm   authority {authority:4.2f}"
-    told += f"   level {int(env.levels[0])}   {kind} {float(row['human_severity']):.2f}"
-
-    def plain(value: Tensor) -> Array:
-        return value.cpu().double().numpy()
-
-    return Picture(
-        points=plain(points),
-        target=plain(target[:, 0] * row["traits"][0]),
-        path=plain(row["traits"][0] * env.task.path()),
-        tolerance=TOLERANCE,
-        room=plain(room[:, 0]),
-        motor=plain((motor / body.torque_limit)[:, 0]),
-        human=plain(command[:, 0]),
-        step=int(row["elapsed"]),
-        caption=told,
-    )
-
-
-class ArmView:
+class ArmView(View):
     """Draws pictures of one arm and remembers where its hand was.
 
     Args:
-        mode: ``rgb_array``, or ``human`` for a window.
+        mode: see ``View``.
     """
 
     def __init__(self, mode: str) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        window = self.window = mode == "human"
+        super().__init__(mode)
         self.trail = deque[Array](maxlen=_TRAIL)
         self._step = -1
-        if window:
-            from matplotlib import pyplot
-
-            pyplot.ion()
-            self.figure = pyplot.figure(figsize=(8.0, 4.8), dpi=100)
-        else:
-            self.figure = Figure(figsize=(8.0, 4.8), dpi=100)
-            FigureCanvasAgg(self.figure)
+        self.figure = Figure(figsize=(8.0, 4.8), dpi=100)
+        self.canvas = FigureCanvasAgg(self.figure)
         side, front, bars = self.figure.subplots(1, 3, width_ratios=(1.0, 1.0, 0.8))
         self.figure.subplots_adjust(left=0.02, right=0.99, bottom=0.06, top=0.87, wspace=0.06)
         self.caption = self.figure.suptitle("", x=0.02, ha="left", fontsize=10, family="monospace")
@@ -113,9 +76,7 @@ class ArmView:
         ]
         self._bars(bars)
 
-    def _scene(self, axes: "Axes", across: int, title: str) -> "dict[str, Line2D]":
-        from matplotlib.patches import Circle, Polygon
-
+    def _scene(self, axes: Axes, across: int, title: str) -> dict[str, Line2D]:
         axes.set(xlim=(-0.28, 0.72) if across == 0 else (-0.55, 0.45), ylim=(-0.72, 0.55), aspect="equal")
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=9, loc="left")
@@ -133,7 +94,7 @@ class ArmView:
         axes.add_patch(Polygon(trunk, closed=True, color="#cfd8dc", zorder=0))
         axes.add_patch(Circle((_HEAD[across], _HEAD[2]), _HEAD_RADIUS, color="#cfd8dc", zorder=0))
 
-        def line(**style: object) -> "Line2D":
+        def line(**style: object) -> Line2D:
             return axes.plot([], [], **style)[0]  # type: ignore[arg-type]
 
         return {
@@ -148,7 +109,7 @@ class ArmView:
             "wrist": line(marker="o", markersize=8, markeredgecolor="white", zorder=4),
         }
 
-    def _bars(self, axes: "Axes") -> None:
+    def _bars(self, axes: Axes) -> None:
         axes.set(xlim=(-1.05, 1.05), ylim=(6.6, -0.6), xticks=[-1, 0, 1], yticks=[])
         axes.axvline(0.0, color="black", linewidth=0.5)
         axes.set_title("share of full: drive, human", fontsize=9, loc="left")
@@ -157,9 +118,9 @@ class ArmView:
         self.human = axes.barh(places + 0.17, np.zeros(len(_SHORT)), 0.3, color=_SKIN)
         self.labels = [axes.text(-1.02, i - 0.36, name, fontsize=7, va="center") for i, name in enumerate(_SHORT)]
 
-    def show(self, env: ExoskeletonArm) -> NDArray[np.uint8] | None:
-        """One picture (480, 800, 3), or None where a window shows it."""
-        picture = _picture(env)
+    def draw(self, env: ExoskeletonArm) -> Picture:
+        """One picture (480, 800, 3)."""
+        picture = _scene_of(env)
         if picture.step <= self._step:  # another episode
             self.trail.clear()
         self._step = picture.step
@@ -184,22 +145,41 @@ class ArmView:
         for label, colour in zip(self.labels, colours, strict=True):
             label.set_color(colour)
         self.caption.set_text(picture.caption)
-        if self.window:
-            self.figure.canvas.draw_idle()
-            self.figure.canvas.flush_events()
-            return None
-        self.figure.canvas.draw()
-        return np.asarray(self.figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
-
-    def close(self) -> None:
-        """Let go of the window."""
-        if self.window:
-            from matplotlib import pyplot
-
-            pyplot.close(self.figure)
+        self.canvas.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def _traffic_light(room: float) -> tuple[float, float, float]:
     """Green with three margins of room, red at the end of the range."""
     share = min(max(room / 3.0, 0.0), 1.0)
     return (0.85 - 0.7 * share, 0.15 + 0.4 * share, 0.15)
+
+
+def _scene_of(env: ExoskeletonArm) -> Scene:
+    """Row 0 as a picture shows it."""
+    row = take(env.state, torch.zeros(1, dtype=torch.int64, device=env.device))
+    body, angle, time = env.body, row["motion"][:7], row["elapsed"] * DT
+    pose = body.chain.pose(body.links(row["links"]), angle)
+    points = torch.cat((pose.hinge[:, [0, 3, 6], 0], pose.tip), 1)
+    room = (body.half - (angle - body.middle).abs()) / MARGIN
+    motor, _, command, *_ = row["joints"].unbind()
+    target, _ = env.task.target(row["plan"], time)
+    distance, *_, authority = row["score"][:, 0].tolist()
+    kind = IMPAIRMENTS[int(row["human_kind"])]
+    told = f"t {float(time):4.2f} s   distance {100.0 * distance:5.1f} cm   authority {authority:4.2f}"
+    told += f"   level {int(env.levels[0])}   {kind} {float(row['human_severity']):.2f}"
+
+    def plain(value: Tensor) -> NDArray[np.float64]:
+        return value.cpu().double().numpy()
+
+    return Scene(
+        points=plain(points),
+        target=plain(target[:, 0] * row["traits"][0]),
+        path=plain(row["traits"][0] * env.task.path()),
+        tolerance=TOLERANCE,
+        room=plain(room[:, 0]),
+        motor=plain((motor / body.torque_limit)[:, 0]),
+        human=plain(command[:, 0]),
+        step=int(row["elapsed"]),
+        caption=told,
+    )

@@ -3,24 +3,21 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 from torch import Tensor
 
 from litmotif.errors import ArgumentError
 
 from .. import noise
+from .view import Picture, View
 
 LEVELS = 5
-Picture = NDArray[np.uint8]
-"""(H, W, 3)."""
-
 State = dict[str, Tensor]
 """All that an episode remembers; the last axis of each tensor counts the episodes."""
 
@@ -54,16 +51,6 @@ def put(state: State, rows: Tensor, fresh: State) -> None:
         state[name][..., rows] = value
 
 
-class View(Protocol):
-    """Draws row 0 of an environment."""
-
-    def show(self, env: Any) -> Picture | None:
-        """The picture; None where a window shows it."""
-
-    def close(self) -> None:
-        """Let go of the window."""
-
-
 class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     """N simulators that share their arithmetic; tensors in, tensors out.
 
@@ -93,9 +80,9 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": ["rgb_array", "human"],
     }
+    cost_names: ClassVar[tuple[str, ...]]
     view: ClassVar[str | None] = None
     """``MODULE:CLASS`` of its ``View``, imported when first drawn; None where there is nothing to see."""
-    cost_names: ClassVar[tuple[str, ...]]
     autoreset: bool = True
     """False leaves an episode that has ended as it is, for ``ScalarEnv``."""
     _saved: ClassVar[tuple[str, ...]] = ("seeds", "episode", "levels")
@@ -104,9 +91,9 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
 
     def __init__(
         self,
-        num_envs: int,
-        seed: int,
-        max_episode_steps: int,
+        num_envs: int = 1,
+        seed: int = 0,
+        max_episode_steps: int = 400,
         device: str = "cpu",
         render_mode: str | None = None,
         level: int = 0,
@@ -199,11 +186,11 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
 
     def render(self) -> Picture | None:  # type: ignore[override]
         """A picture of row 0; None where a window shows it, or nothing is to be drawn."""
-        if self.render_mode is None:
+        if self.render_mode is None or self.view is None:
             return None
-        if self._view is None and self.view is not None:
+        if self._view is None:
             self._view = resolve_name(self.view)(self.render_mode)
-        return None if self._view is None else self._view.show(self)
+        return self._view.show(self)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Let go of the window."""

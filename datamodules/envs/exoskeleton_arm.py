@@ -11,7 +11,7 @@ Randomness: counter = 16 * elapsed + stream; streams 0 the body, 1 and 2 the tas
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -73,20 +73,16 @@ class ExoskeletonArm(BatchedEnv):
 
     Args:
         num_envs: N.
-        seed: of the first episode.
-        level: difficulty, 0 to 4; the attribute ``levels`` (N,) can be set, the next episodes follow it.
         impairment: of the human, see ``Human``.
         severity: of the impairment, a number or [low, high].
         task: ``reach``, ``tracking`` or ``adl``.
-        max_episode_steps: of 10 ms each.
-        device: where the tensors live.
-        render_mode: ``rgb_array`` or ``human``.
+        **options: ``seed``, ``level``, ``max_episode_steps``, ``device``, ``render_mode``: see ``BatchedEnv``.
 
     Raises:
         ValueError: an unknown task, or a level outside 0 to 4.
     """
 
-    view: ClassVar[str | None] = "datamodules.envs.arm_view:ArmView"
+    view = "datamodules.envs.arm_view:ArmView"
     cost_names: ClassVar[tuple[str, ...]] = (
         "joint_margin",
         "torque",
@@ -99,14 +95,10 @@ class ExoskeletonArm(BatchedEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
-        level: int = 0,
         impairment: str = "weakness",
         severity: float | Sequence[float] = 0.6,
         task: str = "reach",
-        max_episode_steps: int = 400,
-        device: str = "cpu",
-        render_mode: str | None = None,
+        **options: Any,
     ) -> None:
         if task not in TASKS:
             raise ArgumentError(f"task: '{task}' is not known; use one of {', '.join(TASKS)}.")
@@ -117,7 +109,7 @@ class ExoskeletonArm(BatchedEnv):
             *(f"{name}_{axis}" for name in ("target", "target_rate") for axis in "xyz"),
             *("distance", "authority", "time"),
         )
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
+        super().__init__(num_envs, **options)
         self.human = Human(len(JOINTS), DT, impairment, severity, sides=[0] * len(JOINTS))
         self.body = ArmBody(self.device)
         self.task = TASKS[task](self.body)

@@ -69,38 +69,30 @@ class ExoskeletonLeg(BatchedEnv):
 
     Args:
         num_envs: N.
-        seed: of the first episode.
-        level: difficulty, 0 to 4; the attribute ``levels`` (N,) can be set, the next episodes follow it.
         impairment: of the human, see ``Human``.
         severity: of the impairment, a number or [low, high].
         bilateral: two legs half a cycle apart, which share the ground's load: a leg that is far from its gait bears
             less of it and the other more.
         projection: replace the asked torques of each leg by the nearest ones that take no more than ``POWER_BUDGET``
             from it and keep within the peak torque.
-        max_episode_steps: of 10 ms each.
-        device: where the tensors live.
-        render_mode: ``rgb_array`` or ``human``.
+        **options: ``seed``, ``level``, ``max_episode_steps``, ``device``, ``render_mode``: see ``BatchedEnv``.
 
     Raises:
         ValueError: a level outside 0 to 4.
     """
 
     metadata: dict[str, Any] = BatchedEnv.metadata | {"render_fps": round(1.0 / DT)}
-    view: ClassVar[str | None] = "datamodules.envs.leg_view:LegView"
+    view = "datamodules.envs.leg_view:LegView"
     cost_names: ClassVar[tuple[str, ...]] = COSTS
 
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
-        level: int = 0,
         impairment: str = "weakness",
         severity: float | Sequence[float] = 0.6,
         bilateral: bool = False,
         projection: bool = False,
-        max_episode_steps: int = 400,
-        device: str = "cpu",
-        render_mode: str | None = None,
+        **options: Any,
     ) -> None:
         self.legs, self.projection = 1 + bilateral, projection
         sides = ("left_", "right_") if bilateral else ("",)
@@ -111,7 +103,7 @@ class ExoskeletonLeg(BatchedEnv):
             *(f"{joint}_{name}" for name in per_joint for joint in joints),
             *("phase_sin", "phase_cos", "speed", "authority"),
         )
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
+        super().__init__(num_envs, **options)
         self.single_observation_space = spaces.Box(-5.0, 5.0, (len(self.observation_names),), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.human = Human(2 * self.legs, DT, impairment, severity, sides=[-1, 1, -1, 1] if bilateral else [0, 0])

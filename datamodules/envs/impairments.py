@@ -1,4 +1,4 @@
-"""What an impairment does to a movement: each kind as the parameters of the same chain of filters.
+"""Motor impairments: each kind as the parameters of the same chain of filters.
 
 A parameter is ``HEALTHY + severity * slope of the kind``; so severity 0 of every kind is the healthy human. The delay
 alone grows as (s + s^2) / 2, which gives the levels 0.15, 0.21, 0.30, 0.41, 0.55 s at s = 0, 1/4, 1/2, 3/4, 1.

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pygame
-from numpy.typing import NDArray
 
 from .exoskeleton_leg import ExoskeletonLeg
 from .human import IMPAIRMENTS
 from .leg_robot import PEAK_TORQUE
+from .view import Picture, View
 
 _WIDTH, _HEIGHT, _SCALE = 900, 520, 330.0  # pixels, pixels, pixels per m
 _HIP, _GROUND = 270.0, 470.0  # pixels: where the hip is from the left, and the ground from the top
@@ -19,43 +19,26 @@ _SMOOTH = 2  # drawn so much larger, then shrunk
 Point = tuple[float, float]
 
 
-class LegView:
+class LegView(View):
     """Draws row 0 of an ``ExoskeletonLeg``.
 
     Args:
-        mode: ``rgb_array`` returns pictures; ``human`` shows them in a window.
+        mode: see ``View``.
     """
 
     def __init__(self, mode: str) -> None:
+        super().__init__(mode)
         pygame.font.init()
         self.font = pygame.font.Font(None, 22 * _SMOOTH)
         self.page = pygame.Surface((_WIDTH * _SMOOTH, _HEIGHT * _SMOOTH))
-        self.window: pygame.Surface | None = None
-        if mode == "human":
-            pygame.display.init()
-            self.window = pygame.display.set_mode((_WIDTH, _HEIGHT))
-            pygame.display.set_caption("leg exoskeleton")
-        self.clock = pygame.time.Clock()
 
-    def show(self, env: ExoskeletonLeg) -> NDArray[np.uint8] | None:
-        """The picture (H, W, 3), or None when it went to the window."""
+    def draw(self, env: ExoskeletonLeg) -> Picture:
+        """The picture (520, 900, 3)."""
         self.page.fill(_PAPER)
         self._walker(env)
         self._panel(env)
         small = pygame.transform.smoothscale(self.page, (_WIDTH, _HEIGHT))
-        if self.window is None:
-            return np.ascontiguousarray(pygame.surfarray.array3d(small).transpose(1, 0, 2))
-        self.window.blit(small, (0, 0))
-        pygame.event.pump()
-        pygame.display.flip()
-        self.clock.tick(env.metadata["render_fps"])
-        return None
-
-    def close(self) -> None:
-        """Take the window away."""
-        if self.window is not None:
-            pygame.display.quit()
-            self.window = None
+        return np.ascontiguousarray(pygame.surfarray.array3d(small).transpose(1, 0, 2))
 
     # ------------------------------------------------------------------
     def _walker(self, env: ExoskeletonLeg) -> None:

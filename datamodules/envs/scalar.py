@@ -1,4 +1,4 @@
-"""One episode of a batched simulator as a plain Gymnasium environment, with NumPy arrays."""
+"""Gymnasium environment: one episode of a batched simulator, with NumPy arrays."""
 
 from typing import Any
 

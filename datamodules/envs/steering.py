@@ -1,4 +1,4 @@
-"""How a wheelchair is steered: the driver's intent, a hand-written robot, and the limits of what is safe."""
+"""Steering of a wheelchair: the driver's intent, a hand-written robot, and the limits of what is safe."""
 
 import torch
 from torch import Tensor

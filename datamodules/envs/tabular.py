@@ -23,16 +23,12 @@ class TabularCMDP(BatchedEnv):
 
     Args:
         num_envs: N.
-        seed: of the episodes.
         states: S.
         choices: A.
         constraints: M.
         survival: probability that a step does not end the episode.
         task: seed of the transition probabilities, rewards and costs.
-        max_episode_steps: truncates; far beyond the usual length, so that it does not matter.
-        device: where the tensors live.
-        render_mode: None; there is nothing to draw.
-        level: not used.
+        **options: see ``BatchedEnv``; ``max_episode_steps`` is far beyond the usual length, so that it does not matter.
     """
 
     cost_names: ClassVar[tuple[str, ...]] = ()
@@ -40,16 +36,12 @@ class TabularCMDP(BatchedEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
         states: int = 6,
         choices: int = 3,
         constraints: int = 1,
         survival: float = 0.95,
         task: int = 0,
-        max_episode_steps: int = 400,
-        device: str = "cpu",
-        render_mode: str | None = None,
-        level: int = 0,
+        **options: Any,
     ) -> None:
         self.states, self.choices, self.survival = states, choices, survival
         self.cost_names = tuple(f"cost{i}" for i in range(constraints))  # type: ignore[misc]
@@ -59,7 +51,7 @@ class TabularCMDP(BatchedEnv):
         self.transition = rng.dirichlet(np.full(states, 0.5), size=(states, choices))  # (S, A, S)
         self.reward = rng.uniform(size=(states, choices))
         self.cost = rng.uniform(size=(states, choices, constraints))
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
+        super().__init__(num_envs, **options)
         self._cumulative = torch.as_tensor(self.transition.cumsum(-1), dtype=torch.float32, device=self.device)
         self._reward = torch.as_tensor(self.reward, dtype=torch.float32, device=self.device)
         self._cost = torch.as_tensor(self.cost, dtype=torch.float32, device=self.device)

@@ -62,8 +62,6 @@ class Wheelchair(BatchedEnv):
 
     Args:
         num_envs: N.
-        seed: of the episodes.
-        level: 0-4, see ``LEVELS`` and ``rooms``; ``levels`` (N,) may be changed between episodes.
         impairment: of the driver, see ``human.IMPAIRMENTS``, or ``mixed``.
         severity: of the impairment in [0, 1], or [low, high], drawn per episode.
         projection: project the blended command on what is safe: stopping distance, lateral acceleration, wheel speed.
@@ -71,16 +69,14 @@ class Wheelchair(BatchedEnv):
         override_budget: in [0, 1).
         rooms_seed: another seed, other rooms: evaluate in rooms that were not trained in.
         rooms_per_level: how many rooms there are of each level.
-        max_episode_steps: an episode is truncated after as many.
-        device: where the tensors live.
-        render_mode: ``rgb_array`` or ``human``.
+        **options: ``seed``, ``level``, ``max_episode_steps``, ``device`` and ``render_mode``: see ``BatchedEnv``.
 
     Raises:
         ValueError: a level, tolerance, budget or number of rooms out of its range, an unknown render mode, or what
             ``Human`` refuses.
     """
 
-    view: ClassVar[str | None] = "datamodules.envs.wheelchair_view:View"
+    view = "datamodules.envs.wheelchair_view:WheelchairView"
     cost_names: ClassVar[tuple[str, ...]] = ("clearance", "speed_margin", "lateral_acceleration", "jerk", "override")
     action_names = ("speed", "yaw_rate", "authority")
     observation_names = (
@@ -94,8 +90,6 @@ class Wheelchair(BatchedEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
-        level: int = 0,
         impairment: str = "none",
         severity: float | Sequence[float] = 0.0,
         projection: bool = False,
@@ -103,9 +97,7 @@ class Wheelchair(BatchedEnv):
         override_budget: float = 0.25,
         rooms_seed: int = 0,
         rooms_per_level: int = 256,
-        max_episode_steps: int = 400,
-        device: str = "cpu",
-        render_mode: str | None = None,
+        **options: Any,
     ) -> None:
         if not 0.05 <= goal_tolerance <= 1.0:
             raise ArgumentError(f"goal_tolerance: {goal_tolerance} m must be in [0.05, 1].")
@@ -113,7 +105,7 @@ class Wheelchair(BatchedEnv):
             raise ArgumentError(f"override_budget: {override_budget} must be in [0, 1).")
         if rooms_per_level < 1:
             raise ArgumentError(f"rooms_per_level: {rooms_per_level} must be at least 1.")
-        super().__init__(num_envs, seed, max_episode_steps, device, render_mode, level)
+        super().__init__(num_envs, **options)
         self.projection, self.goal_tolerance, self.override_budget = projection, goal_tolerance, override_budget
         # one hand holds the joystick: hemiplegia weakens both of its axes
         self.human = Human(2, _DT, impairment, severity, sides=(0, 0))

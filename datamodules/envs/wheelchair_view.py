@@ -1,18 +1,15 @@
-"""What is drawn of a wheelchair: the room from above, and beside it both commands and what the step cost."""
+"""Picture of a wheelchair: the room from above, and beside it both commands and what the step cost."""
 
 import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from litmotif.errors import MissingExtraError
-
 from . import drive, lidar, people, planner, rooms
+from .view import Picture, View
 from .wheelchair import Wheelchair
 
-Picture = NDArray[np.uint8]
 Point = tuple[float, float]
 
 _ROOM, _PANEL, _EDGE = 600, 220, 14  # pixels
@@ -28,60 +25,20 @@ _OBSTACLE, _PERSON, _CHAIR, _WAY, _GOAL = (
 _HUMAN, _EXECUTED, _BAD = (150, 90, 170), (58, 110, 165), (200, 60, 60)
 
 
-class View:
-    """Draws row 0 of a batch.
+class WheelchairView(View):
+    """The room, the commands and the costs of the step."""
 
-    Args:
-        mode: ``rgb_array`` gives pictures; ``human`` shows a window, which needs pygame.
-    """
-
-    def __init__(self, mode: str) -> None:
-        self.mode = mode
-        self.window: Any = None
-
-    def show(self, env: Wheelchair) -> Picture | None:
-        """The picture (614, 848, 3), or None where a window shows it."""
-        picture = draw(env)
-        if self.mode == "rgb_array":
-            return picture
-        self._to_window(picture, env.metadata["render_fps"])
-        return None
-
-    def close(self) -> None:
-        """Close the window."""
-        if self.window is not None:
-            import pygame
-
-            pygame.quit()
-            self.window = None
-
-    def _to_window(self, picture: Picture, rate: int) -> None:
-        try:
-            import pygame
-        except ImportError as error:
-            raise MissingExtraError("render_mode: human needs pygame; pip install pygame, or use rgb_array.") from error
-        if self.window is None:
-            pygame.init()
-            self.window = pygame.display.set_mode((picture.shape[1], picture.shape[0]))
-            pygame.display.set_caption("Wheelchair")
-            self.clock = pygame.time.Clock()
-        pygame.event.pump()
-        self.window.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
-        pygame.display.flip()
-        self.clock.tick(rate)
-
-
-def draw(env: Wheelchair) -> Picture:
-    """Row 0 as a picture (H, W, 3) uint8."""
-    size = (_ROOM + _PANEL + 2 * _EDGE, _ROOM + 2 * _EDGE)
-    image = Image.new("RGB", (size[0] * _FINE, size[1] * _FINE), _PAPER)
-    state = {name: value[..., 0].cpu() for name, value in env.state.items()}
-    pen = _Pen(ImageDraw.Draw(image))
-    _draw_room(pen, env, state)
-    _draw_way(pen, env, state)
-    _draw_chair(pen, state)
-    _draw_panel(pen, env, state)
-    return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+    def draw(self, env: Wheelchair) -> Picture:
+        """The picture (628, 848, 3)."""
+        size = (_ROOM + _PANEL + 2 * _EDGE, _ROOM + 2 * _EDGE)
+        image = Image.new("RGB", (size[0] * _FINE, size[1] * _FINE), _PAPER)
+        state = {name: value[..., 0].cpu() for name, value in env.state.items()}
+        pen = _Pen(ImageDraw.Draw(image))
+        _draw_room(pen, env, state)
+        _draw_way(pen, env, state)
+        _draw_chair(pen, state)
+        _draw_panel(pen, env, state)
+        return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
 
 
 class _Pen:

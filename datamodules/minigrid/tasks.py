@@ -1,4 +1,4 @@
-"""What solves an environment, by the rules of its class: a verdict on each transition of the model."""
+"""Goal conditions of MiniGrid environments, by class: a verdict on each transition of the model."""
 
 from collections.abc import Callable
 from typing import Any

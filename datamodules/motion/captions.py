@@ -1,4 +1,4 @@
-"""What is said about a clip: tables of labels, files of captions, transcripts, or else the clip's name."""
+"""Captions of clips: tables of labels, files of captions, transcripts, or else the clip's name."""
 
 import csv
 import math

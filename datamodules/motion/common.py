@@ -1,4 +1,4 @@
-"""One skeleton for all: clips of any body, told as ``layout("humanml3d")``, so that one model learns from many sets.
+"""Retargeting: clips of any body, told as ``layout("humanml3d")``, so that one model learns from many sets.
 
 Joints are found by name (``common.json``). A bone points where the body's own points and turns with it; a joint that
 the body lacks stays as it is in its parent: the Unitree G1 has no head, so that its head and neck follow the chest.

@@ -1,4 +1,4 @@
-"""What procedural motions are made of: smooth curves through keys, stepping along a path, gestures of an arm."""
+"""Motion primitives of procedural motion: smooth curves through keys, stepping along a path, gestures of an arm."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What a model has to beat: real training motions of nearly the same caption."""
+"""Nearest-neighbour baseline: real training motions of nearly the same caption."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where a robot touches the ground: points under its feet, by forward kinematics from the columns of a state."""
+"""Contact points under the feet of a robot, by forward kinematics from the columns of a state."""
 
 import torch
 from torch import Tensor

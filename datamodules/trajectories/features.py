@@ -1,4 +1,4 @@
-"""What a model sees of a robot: root, bodies in each step's own frame, joints; and what it is to do."""
+"""State features of a robot: root, bodies in each step's own frame, joints; and its actions."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""All recordings as one set of tensors, from which windows are gathered."""
+"""Trajectory store: all recordings as one set of tensors, from which windows are gathered."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

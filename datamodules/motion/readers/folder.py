@@ -1,4 +1,4 @@
-"""A folder of clips: what lies in it is recognised by what it holds, and never guessed."""
+"""Folder of clips: what lies in it is recognised by what it holds, and never guessed."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Our own npz: a clip with all it holds, as ``write_npz`` writes it."""
+"""Native npz: a clip with all it holds, as ``write_npz`` writes it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a data set is from and what it may be used for, as the texts in its folder say; what its captions mean."""
+"""Provenance: source and licence of a data set, as the texts in its folder say; what its captions mean."""
 
 import json
 import re

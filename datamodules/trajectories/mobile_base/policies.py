@@ -1,4 +1,4 @@
-"""What a policy of the mobile base is shown, what it answers, and the policies that others are compared with."""
+"""Policies of the mobile base: what they are shown and answer, and those that others are compared with."""
 
 import torch
 from torch import Tensor

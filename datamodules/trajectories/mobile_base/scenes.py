@@ -1,4 +1,4 @@
-"""What surrounds the mobile base: where it starts, what it is asked for, pillars and walls. All from a key per episode.
+"""Scenes around the mobile base: where it starts, what it is asked for, pillars and walls, from a key per episode.
 
 The forest is 9 m long (x) and 8 m wide (y), between two walls. Any two pillars leave a gap in which the base fits with
 ``SPARE`` on both sides, and the walls are farther apart than one pillar reaches: no fence of pillars can close it, so

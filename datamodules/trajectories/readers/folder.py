@@ -1,4 +1,4 @@
-"""A folder of recordings: what lies in it is recognised by what it holds, and never guessed."""
+"""Folder of recordings: what lies in it is recognised by what it holds, and never guessed."""
 
 from collections.abc import Sequence
 from pathlib import Path
