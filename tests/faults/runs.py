@@ -33,7 +33,6 @@ SAVES = {"enable_version_counter": False, "save_on_train_epoch_end": True, "auto
 CALLBACKS = {
     "EMAWeights": {"decay": 0.9},
     f"{__package__}.inject.Inject": {},
-    "EpochMeans": {},
     "RunHistory": {"plots": False},  # what pictures show is in the files
     "LearningRateMonitor": {},
     "ResultsTable": {},
