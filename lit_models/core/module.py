@@ -265,6 +265,7 @@ class BaseModule(TrainingLog):
             decay=self.hparams["weight_decay"],
         )
         if training and "current_model_state" in checkpoint:
-            averaging = any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
-            if not averaging:  # train on from the raw weights, not from their average
+            callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+            theirs = (getattr(each, "restores_raw_weights", isinstance(each, WeightAveraging)) for each in callbacks)
+            if not any(theirs):  # train on from the raw weights, not from their average
                 checkpoint["state_dict"] = checkpoint["current_model_state"]
