@@ -150,8 +150,10 @@ class TrainingLog(LightningModule):
         if not sums:
             return state
         own = torch.cat([torch.stack((t, torch.full_like(t, weight)), dim=1) for t, weight in sums.values()])
-        rows: Any = trainer.strategy.all_gather(own) if trainer.world_size > 1 else own
-        return state | {"sums": rows.view(trainer.world_size, -1, 2).double().cpu()}
+        rows = own.new_zeros(trainer.world_size, *own.shape)
+        rows[trainer.global_rank] = own
+        gathered: Any = trainer.strategy.reduce(rows, reduce_op="sum")
+        return state | {"sums": gathered.double().cpu()}
 
     def restore_training_log(self, state: dict[str, Any]) -> None:
         """Take back the own row; where the number of processes has changed, the first takes all."""

@@ -1,6 +1,7 @@
 """Means of an epoch are those of its rows, and an epoch that was interrupted logs the means of the whole epoch."""
 
 import csv
+import json
 
 import pytest
 import torch
@@ -107,6 +108,21 @@ def test_the_first_process_takes_all_when_their_number_changes(whole, tmp_path):
     torch.save(checkpoint, tmp_path / "two.ckpt")
     again = rows(tmp_path, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
     assert again[1]["train/nelbo"] == pytest.approx(expected[1]["train/nelbo"], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use `self.log")  # what evaluation logs is of all processes
+def test_two_processes_go_on_in_the_middle_of_an_epoch(tmp_path):
+    def course(folder, *extra, **fit):
+        module, data = make(NAME)
+        trainer = make_trainer(folder, callbacks.RunHistory(plots=False), *extra, strategy="ddp_fork", devices=2)
+        trainer.fit(module, data, **fit)
+        return json.loads((folder / "history.json").read_text())["train/nelbo"]
+
+    whole = course(tmp_path / "whole", each_step(tmp_path))
+    state = torch.load(tmp_path / "step=7.ckpt", weights_only=True)["litmotif"]["training_log"]
+    assert state["sums"].shape[0] == 2
+    assert not torch.equal(*state["sums"])  # each of its own rows
+    assert course(tmp_path / "again", ckpt_path=tmp_path / "step=7.ckpt", weights_only=True) == whole
 
 
 def test_the_loggers_know_before_a_checkpoint_is_written(tmp_path):
