@@ -87,7 +87,7 @@ class Plain:
             estimated_stepping_batches=steps,
             fit_loop=SimpleNamespace(epoch_loop=progress),
         )
-        module.log = self._note
+        module.log_means, module.log_steps = self._note_means, lambda *args: None
         self.means: dict[str, tuple[torch.Tensor, int]] = {}
         self.total = total
         given = module.configure_optimizers()
@@ -100,10 +100,14 @@ class Plain:
             pair = [SimpleNamespace(optimizer=each, step=each.step) for each in self.optimizers]
             module.optimizers = lambda use_pl_optimizer=True: pair if use_pl_optimizer else self.optimizers
 
-    def _note(self, name: str, value: Any, batch_size: int = 1, **kwargs: Any) -> None:
+    def _note(self, name: str, value: Any, batch_size: int = 1) -> None:
         """The sum of a scalar and its weight, of which a mean is made at the end of an epoch."""
         total, weight = self.means.get(name, (0.0, 0))
         self.means[name] = total + torch.as_tensor(value).detach() * batch_size, weight + batch_size
+
+    def _note_means(self, values: dict[str, torch.Tensor], rows: int) -> None:
+        for name, value in values.items():
+            self._note(name, value, rows)
 
     @staticmethod
     def _endless(data: LightningDataModule) -> Iterator[Any]:

@@ -1,5 +1,4 @@
 from .ema import EMAWeights as EMAWeights
-from .epoch_means import EpochMeans as EpochMeans
 from .figures import Figures as Figures
 from .history import RunHistory as RunHistory
 from .motions import WriteMotions as WriteMotions

@@ -3,26 +3,26 @@
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from litmotif.errors import ArgumentError
 
 Weights = dict[str, Tensor]
 
 
-class EMAWeights(EMAWeightAveraging):
+class EMAWeights(Callback):
     """Keeps an average of the trainable parameters and judges the model by it.
 
     Validation during the fit, and everything after it, sees the average; training goes on from the raw weights. A
-    checkpoint holds both: ``state_dict`` is the average, ``current_model_state`` the raw weights. Unlike its parent it
-    also holds in ``test`` and ``predict`` of the same Trainer, counts batches that stepped rather than optimiser steps
-    (right under manual optimisation), leaves frozen parameters and buffers alone, and averages half precision in
-    single.
+    checkpoint holds both: ``state_dict`` is the average, ``current_model_state`` the raw weights. Unlike Lightning's
+    ``EMAWeightAveraging`` it also holds in ``test`` and ``predict`` of the same Trainer, counts batches that stepped
+    rather than optimiser steps (right under manual optimisation), leaves frozen parameters and buffers alone, averages
+    half precision in single, and knows shards.
 
     Args:
         decay: weight of the old average at each update.
@@ -30,6 +30,9 @@ class EMAWeights(EMAWeightAveraging):
         update_every_n_steps: update after every n-th batch that stepped an optimiser.
         update_starting_at_step: until so many batches have stepped, the average follows the raw weights.
     """
+
+    restores_raw_weights = True
+    """Tells a module that it need not do so itself when a fit goes on."""
 
     def __init__(
         self,
@@ -42,14 +45,16 @@ class EMAWeights(EMAWeightAveraging):
             raise ArgumentError(f"decay={decay}: choose a number in [0, 1), e.g. 0.999.")
         if update_every_n_steps < 1:
             raise ArgumentError(f"update_every_n_steps={update_every_n_steps}: choose at least 1.")
-        super().__init__(
-            decay=decay, update_every_n_steps=update_every_n_steps, update_starting_at_step=update_starting_at_step
-        )
         self.decay, self.warmup = decay, warmup
+        self.update_every_n_steps, self.update_starting_at_step = update_every_n_steps, update_starting_at_step
         self._forget()
         self._run: tuple[Trainer, LightningModule] | None = None
         self._seen_global_step = 0
         self._module_is_foreign = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the trainer, which may not be copied to another process."""
+        return vars(self) | {"_run": None}
 
     def _forget(self) -> None:
         self.average: Weights = {}
@@ -100,7 +105,8 @@ class EMAWeights(EMAWeightAveraging):
         tracked = self._tracked(pl_module)
         averages = [_local(self.average[name]) for name in tracked]
         raw = [_local(each).to(mean.dtype) for each, mean in zip(tracked.values(), averages, strict=True)]
-        torch._foreach_lerp_(averages, raw, 1 - decay)
+        if averages:
+            get_ema_multi_avg_fn(decay)(averages, raw, 0)  # type: ignore[no-untyped-call]
 
     def _tracked(self, pl_module: LightningModule) -> Weights:
         """The parameters that learn, or once did; each has an average, beside it, from when it is first seen."""
@@ -114,9 +120,6 @@ class EMAWeights(EMAWeightAveraging):
                 self.average[name] = known.to(parameter.device)
         return tracked
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: updates follow steps, not epochs."""
-
     # ------------------------------------------------------------------ where it is used
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the average; outside a fit the module holds it already."""
@@ -127,12 +130,6 @@ class EMAWeights(EMAWeightAveraging):
         """Train on from the raw weights."""
         if trainer.state.fn == "fit":
             self._leave(pl_module)
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: the average is in place from ``on_validation_start`` to ``on_validation_end``."""
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing: the module's own epoch end, which comes after, still sees the average."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the average in the module."""

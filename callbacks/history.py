@@ -82,8 +82,10 @@ class RunHistory(Callback):
         self._stale, self._ended = {}, None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on, what an earlier epoch logged is old."""
+        """Write the epoch that has ended, with what its end has logged; from here on that is old."""
         self._complete(trainer)
+        if self._ended is not None:
+            self._write(trainer, draw=time.monotonic() - self._drawn > REDRAW_SECONDS)
         self._ended, self._pending = None, {}
         self._stale = dict(trainer.callback_metrics)
 
@@ -93,11 +95,10 @@ class RunHistory(Callback):
             self._pending |= {k: v for k, v in self._fresh(trainer).items() if k.startswith("val")}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch and write the files."""
+        """Add the epoch; the module logs the means of its training after this."""
         self._ended = trainer.current_epoch + 1
         self.rows = [old for old in self.rows if old["epoch"] < self._ended]
         self._complete(trainer)
-        self._write(trainer, draw=time.monotonic() - self._drawn > REDRAW_SECONDS)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take what the module logged at the very end of its last epoch."""
@@ -109,6 +110,7 @@ class RunHistory(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw what there is."""
+        self._complete(trainer)
         self._write(trainer, draw=True)
 
     def _fresh(self, trainer: Trainer) -> Row:

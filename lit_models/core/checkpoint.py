@@ -28,7 +28,7 @@ class CheckpointError(LitmotifError, ValueError):
     """A file that is no checkpoint of ours; the message says what it is and what to do."""
 
 
-def describe(module: LightningModule) -> dict[str, str]:
+def describe(module: LightningModule) -> dict[str, Any]:
     """The entry that a checkpoint carries about its class."""
     return {"class": type(module).__name__, "module": type(module).__module__}
 

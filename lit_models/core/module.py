@@ -17,7 +17,8 @@ from litmotif.seeding import generator, seed_globally
 from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import require_plain
-from .quick_log import QuickLog
+from .lightning_internals import begin_validation, mend_progress
+from .training_log import TrainingLog
 
 NEVER = 2**31
 """Epochs after which Lightning would step a schedule that counts epochs."""
@@ -27,7 +28,7 @@ class NonFiniteLossError(LitmotifError, RuntimeError):
     """The loss was NaN or infinite; the weights are those before the step."""
 
 
-class BaseModule(QuickLog):
+class BaseModule(TrainingLog):
     """What every module shares; a subclass adds its network, its steps and its metrics.
 
     The hyper-parameters of the subclass and of this class are saved by this constructor, so a subclass calls
@@ -114,7 +115,9 @@ class BaseModule(QuickLog):
             sharding.shard(self, strategy.device_mesh["data_parallel"], self.entries)
 
     def on_validation_start(self) -> None:
-        """Evaluate on whole weights."""
+        """Evaluate on whole weights, from the first batch on."""
+        if self.trainer.validating and self.trainer.state.fn == "fit":
+            begin_validation(self.trainer)
         sharding.gather(self)
 
     def on_validation_end(self) -> None:
@@ -132,15 +135,6 @@ class BaseModule(QuickLog):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the global generators (dropout) from the batches so far, so that a resumed run draws the same."""
         seed_globally(self.device, self.hparams["seed"], self.global_rank, self.batches_so_far)
-
-    @property
-    def batches_so_far(self) -> int:
-        """Training batches before this one, those of the runs that this one resumes included.
-
-        A batch that an exception cut off does not count: it is drawn again, with the same random numbers.
-        """
-        total: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return int(total.processed)
 
     # ------------------------------------------------------------------ optimisation
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -195,10 +189,11 @@ class BaseModule(QuickLog):
         }
 
     def on_train_epoch_end(self) -> None:
-        """Step the schedules that count epochs, so that a checkpoint of this moment has it behind it.
+        """Log the means of the epoch, and step the schedules that count epochs.
 
-        Lightning would do so after the checkpoint, and a run that goes on from there would never do it.
+        Lightning would do the latter after the checkpoint, and a run that goes on from there would never do it.
         """
+        super().on_train_epoch_end()
         if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.step_schedules("epoch")
 
@@ -244,8 +239,11 @@ class BaseModule(QuickLog):
 
     # ------------------------------------------------------------------ checkpoints
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down which class this is, and what ``plateau`` follows, for the end of an epoch that has evaluated."""
+        """Write down which class this is, what the epoch has logged so far, and what ``plateau`` follows."""
         checkpoint["litmotif"] = describe(self)
+        if self.trainer.state.fn == "fit":
+            checkpoint["litmotif"]["training_log"] = self.save_training_log()
+            mend_progress(self.trainer, checkpoint)
         if self.hparams["monitor"] in self.trainer.callback_metrics or self._restored_metric is not None:
             checkpoint["litmotif"]["monitored"] = self._followed()
 
@@ -259,6 +257,8 @@ class BaseModule(QuickLog):
         training = self.attached is not None and self.attached.training
         require_fit(checkpoint, self, self.architecture | ({"optimizer"} if training else set()))
         self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
+        if training:
+            self.restore_training_log(checkpoint.get("litmotif", {}).get("training_log", {}))
         old = checkpoint.get("hyper_parameters", {})
         optim.rescale_restored(
             checkpoint.get("optimizer_states", []),
@@ -267,6 +267,7 @@ class BaseModule(QuickLog):
             decay=self.hparams["weight_decay"],
         )
         if training and "current_model_state" in checkpoint:
-            averaging = any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
-            if not averaging:  # train on from the raw weights, not from their average
+            callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+            theirs = (getattr(each, "restores_raw_weights", isinstance(each, WeightAveraging)) for each in callbacks)
+            if not any(theirs):  # train on from the raw weights, not from their average
                 checkpoint["state_dict"] = checkpoint["current_model_state"]

@@ -25,7 +25,7 @@ from .trust_region import Floats
 MOST_MARGIN = 0.25
 """The largest learned margin, as a share of the limit: a limit that is far away at first must not wind it up."""
 
-PROGRESS = ("return", "cost_share", "kl_share", "steps_per_second")
+PROGRESS = ("train/return", "train/cost_share", "train/kl_share", "train/steps_per_second")
 """What the progress bar shows."""
 
 
@@ -108,8 +108,7 @@ class OnPolicy(Acting):
             observed = RunningMoments.sums(rollout.observation)
             self.observation_moments.merge(self.reduce(observed))
         report["steps_per_second"] = samples.count / (time.perf_counter() - began)
-        for name, value in report.items():
-            self.log(f"train/{name}", value, prog_bar=name in PROGRESS, batch_size=1)
+        self.log_steps({f"train/{name}": value for name, value in report.items()}, PROGRESS)
         self.step_schedules("step")  # left to a module that optimises by hand
 
     def _samples(self, rollout: Rollout, batch: CollectorLike) -> tuple[Samples, Tensor, dict[str, float]]:

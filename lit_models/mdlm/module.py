@@ -136,8 +136,7 @@ class MDLMDiT(BaseModule):
             loss = nll.sum() * world / masked_everywhere.sum()
         else:
             loss = (weight.clamp(max=self.hparams["weight_clip"]) * nll.sum(dim=1)).mean() / self.horizon
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
-        self.log("train/nelbo", nelbo.detach(), on_step=False, on_epoch=True, batch_size=rows, sync_dist=True)
+        self.log_means({"train/loss": loss, "train/nelbo": nelbo}, rows)
         return loss
 
     def _nll(self, plan: Tensor, masked: Tensor, memory: Memory, t: Tensor, noise: Tensor | None) -> Tensor:

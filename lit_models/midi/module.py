@@ -158,11 +158,9 @@ class SequenceModule(BaseModule):
         if world > 1:
             sums = {name: self.all_gather(value, sync_grads=True).sum(dim=0) for name, value in sums.items()}  # type: ignore[union-attr]
         rows = len(batch.inputs) * world
-        self.log(f"train/{self.headline}", mean(sums["headline"]), on_epoch=True, on_step=False, batch_size=rows)
         losses = with_total(self.losses(sums))
-        for name, loss in losses.items():
-            total = name == "loss"
-            self.log(f"train/{name}", loss, on_step=total, on_epoch=True, prog_bar=total, batch_size=rows)
+        found = losses | ({self.headline: mean(sums["headline"])} if self.headline else {})
+        self.log_means({f"train/{name}": value for name, value in found.items()}, rows)
         return losses["loss"]
 
     def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:

@@ -148,9 +148,7 @@ class MotionDDPM(EvaluatedModule):
         draw = self.objective.draw(rows, source).cut(mine, frames)
         losses = self.objective(self.network, batch, self._condition(batch.captions, batch.audio), draw)
         loss = self.losses.total(losses).mean()
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
-        for name, term in losses.items():
-            self.log(f"train/{name}", term.mean(), on_step=False, on_epoch=True, batch_size=rows, sync_dist=True)
+        self.log_means({"train/loss": loss} | {f"train/{name}": term.mean() for name, term in losses.items()}, rows)
         return loss
 
     def _condition(self, captions: Sequence[str], audio: Tensor | None) -> Condition:

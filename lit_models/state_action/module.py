@@ -161,7 +161,7 @@ class StateActionDDPM(EvaluatedModule):
         noise = tuple(torch.randn((rows, *v.shape[1:]), generator=source, device=self.device)[mine] for v in x0)
         levels = tuple(part[mine] for part in self.objective.draw_levels(rows, source))
         loss = self.objective.total(*self.objective.losses(self.network, x0, noise, levels)).mean()
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
+        self.log_means({"train/loss": loss}, rows)
         return loss
 
     # ------------------------------------------------------------------ evaluation

@@ -1,5 +1,7 @@
 """Where the plain course of a fit is left: unfreezing, another module, nothing to train, half precision."""
 
+import pickle
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -110,6 +112,13 @@ def test_half_precision_weights_are_averaged_in_single(tmp_path):
     expected = closed_form(raw, 0.99, True)
     torch.testing.assert_close(ema.average["line.weight"].double(), expected, rtol=1e-4, atol=1e-4)
     assert module.line.weight.dtype == torch.bfloat16
+
+
+def test_a_copy_for_another_process_has_the_average_and_no_trainer(tmp_path):
+    ema = fit(tmp_path)[2]
+    copy = pickle.loads(pickle.dumps(ema))  # noqa: S301
+    assert same(copy.average, ema.average)
+    assert copy.updates == ema.updates
 
 
 def test_half_precision_resume_is_exact(tmp_path):

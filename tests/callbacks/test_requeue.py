@@ -62,10 +62,10 @@ def last(folder):
 def fit(name, folder, *extra, ckpt_path=None, **settings):
     history = callbacks.RunHistory(plots=False)
     module, data = make(name, **noisy(name))
-    parts = [history, callbacks.EpochMeans(), *extra, last(folder), callbacks.Requeue()]
+    parts = [history, *extra, last(folder), callbacks.Requeue()]
     trainer = make_trainer(folder, *parts, **settings)
     trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
-    return module, [{key: v for key, v in row.items() if "second" not in key} for row in history.rows]
+    return module, [{key: row[key] for key in sorted(row) if "second" not in key} for row in history.rows]
 
 
 def interrupted(name, folder, step, number=signal.SIGUSR1, **settings):

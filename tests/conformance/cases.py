@@ -14,7 +14,6 @@ from .registry import REGISTRY
 
 NAMES = sorted(REGISTRY)
 RECORDS = {
-    "EpochMeans": {},
     "RunHistory": {"plots": False},  # what pictures show is in the files
     "LearningRateMonitor": {},
     "ResultsTable": {},

@@ -22,7 +22,7 @@ class Watch(Callback):
         module.update_policy = lambda samples: self.samples.append(samples) or update(samples)
 
     def on_train_batch_end(self, trainer, module, *_):
-        self.logged.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+        self.logged.append({name: float(value) for name, value in module.latest_step.items()})
 
 
 def weights(module):

@@ -26,7 +26,7 @@ def fit(steps=1, **changes):
     model = module(**changes)
     run = trainer()
     run.fit(model, loader([batch()] * steps))
-    return run.logged_metrics, model
+    return run.callback_metrics, model
 
 
 def test_overfits_one_batch():

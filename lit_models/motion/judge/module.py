@@ -98,7 +98,7 @@ class MotionEvaluator(BaseModule):
         if common is not None and self.common is not None:
             loss = loss + self.common.contrast(*map(self._of_all, common))
         rows = len(batch.motion)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=rows, sync_dist=True)
+        self.log_means({"train/loss": loss}, rows)
         return loss
 
     def _of_all(self, rows: Tensor) -> Tensor:
