@@ -50,13 +50,17 @@ EQUIVALENT = ROOT / "benchmarks" / "mutation_equivalent.diff"
 CPO, MDLM, MIDI = "lit_models/cpo", "lit_models/mdlm", "lit_models/midi"
 DIFFUSION, STATE_ACTION, MOTION = "lit_models/diffusion", "lit_models/state_action", "lit_models/motion"
 ROLLOUTS = ["tests/datamodules/test_rollouts*.py"]
-PROCESS = [f"tests/diffusion/test_{name}*.py" for name in ("process", "samplers", "guidance", "p")]
+PROCESS = [f"tests/diffusion/test_{name}*.py" for name in ("process", "schedules", "samplers", "guidance", "p")]
 SOURCES = {
-    f"{CPO}/trust_region.py": ["tests/cpo/test_trust_region*.py", "tests/cpo/test_optimizer*.py"],
+    f"{CPO}/trust_region.py": [
+        "tests/cpo/test_trust_region*.py",
+        "tests/cpo/test_small_laws.py",
+        "tests/cpo/test_optimizer*.py",
+    ],
     f"{CPO}/optimizer.py": ["tests/cpo/test_optimizer*.py", "tests/cpo/test_module.py"],
     f"{CPO}/advantage.py": ["tests/cpo/test_advantage.py"],
     f"{CPO}/on_policy.py": ["tests/cpo/test_on_policy*.py", "tests/cpo/test_module.py"],
-    f"{CPO}/metrics.py": ["tests/cpo/test_metrics*.py", "tests/cpo/test_module.py"],
+    f"{CPO}/metrics.py": ["tests/cpo/test_metrics*.py", "tests/cpo/test_small_laws.py", "tests/cpo/test_module.py"],
     "datamodules/rollouts/collector.py": ROLLOUTS,
     "datamodules/rollouts/sources.py": ROLLOUTS,
     f"{DIFFUSION}/process.py": PROCESS,

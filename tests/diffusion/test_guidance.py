@@ -317,6 +317,14 @@ def test_a_model_that_says_nan_is_not_blamed_on_the_cost():
         guide(x, x, (torch.full((1, 2), 9),) * 2)
 
 
+def test_a_bad_gradient_is_named_with_the_first_sample_that_has_it():
+    broken = torch.tensor([1.0, 1.0, torch.nan, torch.nan, 1.0])[:, None, None]
+    _, guide = Guidance(lambda s, a: (s * broken).sum(dim=(1, 2))).attach(network, (make_diffusion(20),) * 2, physical)
+    x = (torch.zeros(5, 2, 3),) * 2
+    with pytest.raises(ValueError, match="first in sample 2"):
+        guide(x, x, (torch.full((5, 2), 9),) * 2)
+
+
 def test_a_guide_through_the_model_needs_its_denoiser():
     _, guide = guidance(gradient="model").attach(network, (make_diffusion(20),), lambda s: (s[0], s[0]))
     x = (torch.zeros(1, 3, 1),)
