@@ -1,4 +1,4 @@
-"""What watches a run: each public name is a Lightning Callback.
+"""Callbacks: each public name is a Lightning Callback.
 
 The names are listed in ``__init__.pyi`` and imported when first used, so that ``import callbacks`` is light.
 """

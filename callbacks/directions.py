@@ -1,4 +1,4 @@
-"""Which way is better, told by a metric's name."""
+"""Direction of a metric, lower or higher is better, told by its name."""
 
 import re
 from typing import Literal

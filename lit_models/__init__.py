@@ -1,4 +1,4 @@
-"""What learns: each public name is a LightningModule, or a function that gives one back.
+"""LightningModules: each public name is a LightningModule, or a function that gives one back.
 
 The names are listed in ``__init__.pyi`` and imported when first used, so that ``import lit_models`` is light.
 """

@@ -9,7 +9,7 @@ from torch import Tensor
 from litmotif.errors import DataError
 
 Layout = dict[str, Any]
-"""What a datamodule tells a module about its columns, as YAML can write it: ``Recording.layout``."""
+"""Column layout that a datamodule tells a module, as YAML can write it: ``Recording.layout``."""
 
 
 class Slice(NamedTuple):

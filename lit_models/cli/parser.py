@@ -22,7 +22,7 @@ HOMES = {
     "callbacks": ("callbacks", "lightning.pytorch.callbacks"),
     "logger": ("lightning.pytorch.loggers",),
 }
-"""Where the classes of a key come from."""
+"""Packages that the classes of a key come from."""
 
 
 class HintingParser(LightningArgumentParser):

@@ -1,1 +1,1 @@
-"""What every module shares: the base module, optimisers and schedules, checkpoints."""
+"""Core of every module: the base module, optimisers and schedules, checkpoints."""

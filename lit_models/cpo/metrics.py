@@ -1,4 +1,4 @@
-"""What a policy is worth and what it costs, with intervals."""
+"""Episode statistics of a policy: return, costs, success, with intervals."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What on-policy learners under constraints share: rollouts, advantages, critics, statistics."""
+"""On-policy learning under constraints: rollouts, advantages, critics, statistics."""
 
 import time
 from abc import abstractmethod

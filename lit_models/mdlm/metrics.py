@@ -1,4 +1,4 @@
-"""What a plan is worth in the real environment, and what the simulator of a datamodule must offer for it."""
+"""Plan metrics: success in the real environment, and the protocol of the simulator that it takes."""
 
 import math
 from collections.abc import Callable

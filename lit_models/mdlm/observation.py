@@ -11,7 +11,7 @@ from litmotif.batches.plans import Observation
 EMPTY, AGENT = 1, 10
 """Object ids of an empty cell, and of the agent in a full view."""
 OBJECTS, COLOURS, STATES = 11, 6, 4
-"""How many ids MiniGrid has for a cell; the state of the agent's cell is its heading, 0 to 3."""
+"""Vocabulary sizes: ids that MiniGrid has for a cell; the state of the agent's cell is its heading, 0 to 3."""
 
 Positions = Literal["absolute", "egocentric", "both"]
 

@@ -16,7 +16,7 @@ from litmotif.errors import ArgumentError
 from .skeleton import MotionLayout
 
 STRAIGHT = 1e-3
-"""How much shorter than thigh and shank together a leg stays, m."""
+"""Slack, m: a leg stays so much shorter than thigh and shank together."""
 RARE = 1e-3
 """Feet that stand near a step, in feet, below which they have no say about it."""
 

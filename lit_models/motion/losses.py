@@ -1,4 +1,4 @@
-"""What a predicted motion costs: errors of x_0-hat in physical units, whatever the network predicts.
+"""Motion losses: errors of x_0-hat in physical units, whatever the network predicts.
 
 Differences of predicted noise say nothing about motion; those of x_0-hat do. At high noise x_0-hat is a blur that no
 weight should pull at, so the terms in metres are multiplied by alpha_bar of the level, and left out where that is next

@@ -1,4 +1,4 @@
-"""How far a motion is from the truth, and how plausible it is by itself."""
+"""Motion metrics: errors against the truth, and how plausible a motion is by itself."""
 
 from typing import Any
 

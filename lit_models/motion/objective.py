@@ -1,4 +1,4 @@
-"""What is learned: the noise that motions are shown under, and what the network's idea of them costs."""
+"""Training objective: the noise that motions are shown under, and what the network's idea of them costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

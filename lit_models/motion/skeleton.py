@@ -1,4 +1,4 @@
-"""What the columns of a motion mean: from physical features to joints in the world, differentiable."""
+"""Skeleton features: from physical columns to joints in the world, differentiable."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

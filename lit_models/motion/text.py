@@ -1,4 +1,4 @@
-"""What a caption says, as one vector: learned from hashed words, or by a frozen model from a local folder."""
+"""Text embedding: a caption as one vector, learned from hashed words, or by a frozen model from a local folder."""
 
 import hashlib
 import importlib

@@ -1,4 +1,4 @@
-"""What the columns of a state and of an action mean: names, units, frames, joints, bodies."""
+"""Column layout of states and actions: names, units, frames, joints, bodies."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

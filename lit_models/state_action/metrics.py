@@ -1,4 +1,4 @@
-"""How far plans are from what happened, and how plausible they are by themselves."""
+"""Plan metrics: errors against what happened, and how plausible plans are by themselves."""
 
 from typing import Any, Protocol
 

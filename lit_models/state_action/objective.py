@@ -1,4 +1,4 @@
-"""What is learned: the noise that windows are shown under, and the error of what is predicted from them."""
+"""Training objective: the noise that windows are shown under, and the error of what is predicted from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether generated motions, as a set, are like real ones, varied, and what their texts say: metrics over features."""
+"""Distribution metrics: generated motions, as a set, against real ones and against their texts, over features."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""What a plan shall do, as differentiable costs that guidance takes the gradient of.
+"""Guidance costs: what a plan shall do, differentiable, for guidance to take the gradient of.
 
 A cost maps physical states (B, W, S) and actions (B, W, A) to (B,). It reads only what the model does not know: states
 after the current step, actions from it on. Positions and velocities are those of the character frame of the window's

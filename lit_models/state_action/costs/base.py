@@ -1,4 +1,4 @@
-"""What all costs share."""
+"""Base of the guidance costs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
