@@ -22,6 +22,12 @@ def pytest_sessionstart(session):
     signal.signal(signal.SIGTERM, end)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Tests of jobs share one cluster: they run in one process."""
+    return 1 if config.option.markexpr == "slurm" else None
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_and_a_cache_of_its_own(monkeypatch, tmp_path_factory):
     """Tests share two cores and one cache folder, never that of the user."""

@@ -14,7 +14,7 @@ from lit_models.cli import main
 
 from ..conformance.registry import REGISTRY
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]  # they share the nodes
+pytestmark = pytest.mark.slurm
 NAMES = ["CPO", "MDLMDiT", "MotionDDPM", "StateActionDDPM"]
 CLOCKS = {"seconds", "train/steps_per_second", "moving_average", "summary"}
 CSV = {"class_path": "CSVLogger", "init_args": {"save_dir": "runs"}}

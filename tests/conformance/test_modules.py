@@ -16,7 +16,7 @@ from lit_models.core.hparams import require_plain
 from .cases import NAMES, each_step, make, make_data, make_trainer, noisy, same_state
 
 pytestmark = [
-    pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]),
+    pytest.mark.parametrize("name", NAMES),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed from"),
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create"),
