@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from litmotif.names import BOUNDS
+
 from .directions import Direction, direction_of
 
 COLOURS = {"train": "#4878a8", "val": "#d8503a"}
 OTHERS = ("#4c9f70", "#8a63b0", "#c58a1c", "#5f6b7a")
 BASELINES = {"expert": "--", "floor": "--", "random": ":"}
 SKIPPED = ("epoch", "step", "seconds", "train_loss", "val_loss", "train_metric", "val_metric")
-BAND = ("low", "high")
 RATE = "learning rate"
 
 Table = Mapping[str, Sequence[Any]]
@@ -56,7 +57,7 @@ def _groups(table: Table) -> dict[str, list[str]]:
     for name, column in table.items():
         _, metric, row = _parts(name)
         twice = name.endswith("_step") or f"{name}_epoch" in table
-        if name not in SKIPPED and not twice and row not in BAND and _points(table["epoch"], column)[0]:
+        if name not in SKIPPED and not twice and row not in BOUNDS and _points(table["epoch"], column)[0]:
             group = groups.setdefault(metric, [])
             if metric != RATE or all(list(column) != list(table[other]) for other in group):
                 group.append(name)  # parameter groups mostly share their learning rate
@@ -111,7 +112,7 @@ def _draw_curve(panel: Axes, label: str, x: list[int], y: list[float], window: i
 
 
 def _draw_band(panel: Axes, name: str, table: Table, colour: str) -> None:
-    low, high = (table.get(f"{name}/{end}") for end in BAND)
+    low, high = (table.get(f"{name}/{end}") for end in BOUNDS)
     if low is None or high is None:
         return
     known = [point for point in zip(table["epoch"], low, high, strict=True) if all(map(_finite, point))]

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from litmotif.files import write_atomically
+from litmotif.names import BOUNDS
 
 Results = dict[str, dict[str, float]]
-BOUNDS = ("low", "high")
 MOST_COLUMNS = 8
 """More metrics than that stand below one another."""
 

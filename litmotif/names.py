@@ -1,7 +1,10 @@
-"""Nearest names: what somebody who made a typo has probably meant."""
+"""Names: the nearest to a typo, and those of an interval."""
 
 import difflib
 from collections.abc import Iterable
+
+BOUNDS = ("low", "high")
+"""``metric/low`` and ``metric/high`` are the interval of ``metric``, and no rows."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5) -> list[str]:

@@ -1,17 +1,21 @@
 """Evaluation: held-out batches are completed, compared row by row, shown and logged."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
+from litmotif.names import BOUNDS
+
 from .module import BaseModule
 
 MODEL = "model"
 """The row of the table of results whose metrics go by their names alone."""
+LOSS = "loss"
+"""What training minimises; the names of its terms begin with it, or are the ``losses`` of an ``Evaluation``."""
 
 
 def by_row(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -42,25 +46,38 @@ def measure_rows(metric: Metric, outcomes: Mapping[str, Any]) -> dict[str, Tenso
     return by_row(results)
 
 
+def without_twin(names: Iterable[str], losses: Collection[str] = ()) -> list[str]:
+    """Names of a table of results that stand alone: a number that nothing is beside says nothing.
+
+    Args:
+        names: ``metric`` and ``metric/row``, without the split.
+        losses: terms of what training minimises that do not begin with ``loss``; they need no twin.
+    """
+    given = set(names)
+    split = [name.partition("/") for name in given]
+    compared = {metric for metric, _, row in split if row and row not in BOUNDS}
+    return sorted(m for m in given - compared - {*losses} if "/" not in m and not m.startswith(LOSS))
+
+
 class Evaluation(nn.Module):
     """Losses, and metrics of every row of the table of results.
 
     Args:
         losses: names of the losses.
-        *kinds: metrics by row, each of one kind, which give numbers by name; one that saw nothing stays silent.
+        **kinds: metrics by row, each of one kind. One whose value is no dictionary goes by the name of its kind; one
+            that saw nothing stays silent.
     """
 
-    def __init__(self, losses: Sequence[str], *kinds: Mapping[str, Metric]) -> None:
+    def __init__(self, losses: Iterable[str], **kinds: Mapping[str, Metric]) -> None:
         super().__init__()
-        self.losses, self.kinds = {name: MeanMetric() for name in losses}, [*kinds]
-        of_rows = [metric for kind in kinds for metric in kind.values()]
-        self.metrics = nn.ModuleList([*self.losses.values(), *of_rows])  # so that they follow the module to its device
+        self.losses: Any = nn.ModuleDict({name: MeanMetric() for name in losses})
+        self.kinds: Any = nn.ModuleDict()
+        self.measure(**kinds)
 
-    def measure(self, *kinds: Mapping[str, Metric]) -> None:
+    def measure(self, **kinds: Mapping[str, Metric]) -> None:
         """Add kinds of metrics that are known only where a run begins."""
-        for kind in kinds:
-            self.kinds.append(kind)
-            self.metrics.extend(kind.values())
+        for name, kind in kinds.items():
+            self.kinds[name] = nn.ModuleDict(kind)
 
     def add_losses(self, losses: Mapping[str, Tensor]) -> None:
         """Losses of B items by name, each (B,)."""
@@ -70,31 +87,59 @@ class Evaluation(nn.Module):
     def compute(self) -> dict[str, Tensor]:
         """Losses, then all metrics as ``metric`` of the model and ``metric/row`` of the others."""
         found: dict[str, Tensor] = {name: metric.compute() for name, metric in self.losses.items()}
-        for kind in self.kinds:
-            found |= by_row({row: metric.compute() for row, metric in kind.items() if metric.update_called})
+        for name, kind in self.kinds.items():
+            values = {row: metric.compute() for row, metric in kind.items() if metric.update_called}
+            found |= by_row({row: v if isinstance(v, Mapping) else {name: v} for row, v in values.items()})
         return found
 
     def reset(self) -> None:
         """Forget everything."""
-        for metric in self.metrics:
-            metric.reset()  # type: ignore[operator]
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric.reset()
 
 
 class EvaluatedModule(BaseModule):
-    """A module whose held-out batches go through an ``Evaluation``.
+    """A module that is judged on held-out batches, and logs one table of results for each split.
 
-    A subclass sets ``evaluation`` and ``normalizer``, and says how a batch is evaluated and shown.
+    A subclass adds what it finds in ``validation_step`` and says in ``results`` what came of it.
     """
 
-    headline: ClassVar[str] = "loss"
-    """The metric that the progress bar shows."""
-    evaluation: Evaluation
-    normalizer: Any
+    headline: ClassVar[str] = LOSS
+    """The metric that fills ``val_metric`` of the history."""
+    progress_bar: ClassVar[Collection[str]] = (LOSS,)
+    """The metrics that the progress bar shows."""
 
     @property
     def data(self) -> Any:
         """The datamodule of this run, or None."""
         return getattr(self.trainer, "datamodule", None)
+
+    @abstractmethod
+    def results(self, split: str) -> dict[str, Tensor]:
+        """All that is logged of a split, by name; the next one begins anew."""
+
+    def on_validation_epoch_end(self) -> None:
+        """Log everything."""
+        self._log_results("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same, with every baseline beside it."""
+        self._log_results("test")
+
+    def _log_results(self, split: str) -> None:
+        for name, value in self.results(split).items():
+            self.log(f"{split}/{name}", value, prog_bar=name in self.progress_bar)
+
+
+class GenerativeModule(EvaluatedModule):
+    """A module that completes held-out batches, in physical units, and shows what it made.
+
+    A subclass sets ``evaluation`` and ``normalizer``, and says how a batch is evaluated and shown.
+    """
+
+    evaluation: Evaluation
+    normalizer: Any
 
     def setup(self, stage: str) -> None:
         """Take the statistics of the data; a checkpoint brings its own afterwards."""
@@ -119,16 +164,8 @@ class EvaluatedModule(BaseModule):
         if batch_idx == 0 and self.trainer.is_global_zero and hasattr(self.data, "show"):
             self.data.show(*self.shown(batch, made))
 
-    def on_validation_epoch_end(self) -> None:
-        """Log everything."""
-        self.log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same, with every baseline beside it."""
-        self.log_evaluation("test")
-
-    def log_evaluation(self, split: str) -> None:
-        """Log what was found since the last time."""
-        for name, value in self.evaluation.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == self.headline)
+    def results(self, split: str) -> dict[str, Tensor]:
+        """All that was found since the last time."""
+        found = self.evaluation.compute()
         self.evaluation.reset()
+        return found

@@ -9,14 +9,13 @@ from litmotif.batches.rollouts import Act, Episodes
 from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
-from ..core.evaluation import MODEL, by_row
-from ..core.module import BaseModule
+from ..core.evaluation import MODEL, EvaluatedModule, by_row
 from .environments import EvaluationLike
 from .metrics import EpisodeStatistics, feasibility_first
 from .network import CategoricalPolicy, GaussianPolicy, Policy, RunningMoments
 
 
-class Acting(BaseModule):
+class Acting(EvaluatedModule):
     """A stochastic policy over standardised observations, under limits on what an episode may cost.
 
     Args:
@@ -38,6 +37,8 @@ class Acting(BaseModule):
     architecture: ClassVar[frozenset[str]] = frozenset(
         {"observation_size", "action_size", "action_kind", "cost_names", "hidden_size", "num_layers"}
     )
+    headline: ClassVar[str] = "return"
+    progress_bar: ClassVar[tuple[str, ...]] = ("return", "safe")
 
     def __init__(
         self,
@@ -124,18 +125,9 @@ class Acting(BaseModule):
                 self._evaluated[row] = fresh.to(self.device)
             self._evaluated[row].update(episodes)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log what the policy reaches and costs."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same, with every baseline beside it."""
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, split: str) -> None:
-        results = {row: statistics.compute() for row, statistics in self._evaluated.items()}
-        if results:
-            self.log(f"{split}/loss", feasibility_first(results[MODEL], self.limits))
-        for name, value in by_row(results).items():
-            self.log(f"{split}/{name}", value, prog_bar=name in ("return", "safe"))
+    def results(self, split: str) -> dict[str, Tensor]:
+        """What the policy reaches and costs; in a test every baseline beside it."""
+        found = {row: statistics.compute() for row, statistics in self._evaluated.items()}
         self._evaluated = {}
+        loss = {"loss": torch.as_tensor(feasibility_first(found[MODEL], self.limits))} if found else {}
+        return loss | by_row(found)

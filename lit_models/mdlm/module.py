@@ -9,9 +9,8 @@ from torch import Tensor
 from litmotif.batches.plans import Observation, PlanBatch
 from litmotif.seeding import generator
 
-from ..core.evaluation import MODEL, measure_rows
+from ..core.evaluation import MODEL, EvaluatedModule, measure_rows
 from ..core.modes import evaluating
-from ..core.module import BaseModule
 from . import diffusion
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
 from .network import END, MASK, Memory, PlanDiT
@@ -19,7 +18,7 @@ from .observation import Positions
 from .samplers import Sampler, SamplerName, sample
 
 
-class MDLMDiT(BaseModule):
+class MDLMDiT(EvaluatedModule):
     """Masked discrete diffusion over action plans, conditioned on a grid observation.
 
     Args:
@@ -65,6 +64,8 @@ class MDLMDiT(BaseModule):
         }
     )
     entries: ClassVar[tuple[str, ...]] = ("encode", "decode")
+    headline: ClassVar[str] = "nelbo"
+    progress_bar: ClassVar[tuple[str, ...]] = ("nelbo", "success")
 
     def __init__(
         self,
@@ -179,22 +180,12 @@ class MDLMDiT(BaseModule):
         total = nll.sum(dim=1).view(-1, levels)  # (B, K)
         return diffusion.nelbo_from_levels(total, counts.to(self.device), self.horizon)
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the NELBO, and what the plans achieve in the environment."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same, with every baseline beside it."""
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, split: str) -> None:
+    def results(self, split: str) -> dict[str, Tensor]:
+        """The NELBO, and what the plans achieve in the environment."""
         likelihood = self.likelihood.compute()
         self.likelihood.reset()
-        self.log(f"{split}/loss", likelihood["nelbo"] / self.horizon)
-        for name, value in likelihood.items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "nelbo")
-        for name, value in measure_rows(PlanSuccess().to(self.device), self._rollouts(split)).items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "success")
+        success = measure_rows(PlanSuccess().to(self.device), self._rollouts(split))
+        return {"loss": likelihood["nelbo"] / self.horizon} | likelihood | success
 
     def _rollouts(self, split: str) -> dict[str, RolloutsLike]:
         simulator: Simulator | None = getattr(self.trainer, "datamodule", None)

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from litmotif.batches.music import MusicBatch
 
+from ..core import evaluation
+from ..core.evaluation import MODEL
 from .baselines import constant_logits
-from .metrics import Found, Likelihood, gathered
+from .metrics import Likelihood, gathered
 
-MODEL = "model"
 EPSILON = 1e-6
 """Least probability of the constant baseline."""
 Probabilities = Literal["keys", "classes"]
@@ -64,19 +65,18 @@ class Sums(Metric):
         return {name: getattr(self, name) for name in self.names}
 
 
-class Evaluation(nn.Module):
+class Evaluation(evaluation.Evaluation):
     """The sums of the losses, and the same metrics for several rows: the model and the baselines.
 
     Args:
-        model: with the tables of ``SequenceModule``; a metric whose value is no dictionary goes by its name in them.
+        model: with the tables of ``SequenceModule``.
     """
 
     def __init__(self, model: Any) -> None:
-        super().__init__()
+        rows, named = (MODEL, *model.rows), (MODEL, "constant", "chance") if model.probabilities else ()
+        scores = {name: {row: score.metric(model.hparams) for row in rows} for name, score in model.scores.items()}
+        super().__init__((), **scores, likelihood={row: Likelihood(model.probabilities == "keys") for row in named})
         self.sums = Sums({name: term.shape for name, term in model.terms.items()})
-        self.rows: Any = nn.ModuleDict({row: _metrics(model) for row in (MODEL, *model.rows)})
-        named, keys = (MODEL, "constant", "chance") if model.probabilities else (), model.probabilities == "keys"
-        self.likelihoods: Any = nn.ModuleDict({row: Likelihood(keys) for row in named})
 
     def update(self, model: Any, logits: Tensor, batch: MusicBatch, alone: bool) -> None:
         """Show a batch to everything.
@@ -88,37 +88,17 @@ class Evaluation(nn.Module):
             alone: without the baselines, which do not change from epoch to epoch of a fit.
         """
         self.sums.update(model.sums(logits, batch))
-        for row in _some(self.rows, alone):
+        for row in _some((MODEL, *model.rows), alone):
             prediction = model.activation(logits) if row == MODEL else model.rows[row](model, batch)
             for name, score in model.scores.items():
-                self.rows[row][name].update(*score.arguments(prediction, batch, model))
-        for row in _some(self.likelihoods, alone):
-            self.likelihoods[row].update(_logits(row, model, logits, batch), batch.targets, batch.mask)
-
-    def compute(self, alone: bool) -> Found:
-        """``metric`` of the model, ``metric/row`` of the others."""
-        found: Found = {}
-        for row in _some(self.rows, alone):
-            for name, metric in self.rows[row].items():
-                value = metric.compute()
-                found |= _named(row, value if isinstance(value, dict) else {name: torch.as_tensor(value)})
-        for row in _some(self.likelihoods, alone):
-            found |= _named(row, self.likelihoods[row].compute())
-        return found
-
-    def reset(self) -> None:
-        """Forget everything."""
-        for metric in self.modules():
-            if isinstance(metric, Metric):
-                metric.reset()
+                self.kinds[name][row].update(*score.arguments(prediction, batch, model))
+        likelihood = self.kinds["likelihood"]
+        for row in _some(likelihood, alone):
+            likelihood[row].update(_logits(row, model, logits, batch), batch.targets, batch.mask)
 
 
 def _some(rows: Iterable[str], alone: bool) -> list[str]:
     return [row for row in rows if row == MODEL or not alone]
-
-
-def _named(row: str, values: Found) -> Found:
-    return {name if row == MODEL else f"{name}/{row}": value for name, value in values.items()}
 
 
 def headline_sums(model: Any, outputs: Tensor, batch: MusicBatch) -> Tensor:
@@ -126,10 +106,6 @@ def headline_sums(model: Any, outputs: Tensor, batch: MusicBatch) -> Tensor:
     scores: list[Score] = list(model.scores.values())
     (measured,) = (score.headline(*score.arguments(outputs, batch, model)) for score in scores if score.headline)
     return measured
-
-
-def _metrics(model: Any) -> nn.ModuleDict:
-    return nn.ModuleDict({name: score.metric(model.hparams) for name, score in model.scores.items()})
 
 
 def _logits(row: str, model: Any, logits: Tensor, batch: MusicBatch) -> Tensor:

@@ -13,8 +13,9 @@ from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from ..core.checkpoint import load
+from ..core.evaluation import MODEL
 from ..core.modes import evaluating
-from .evaluation import MODEL, Score
+from .evaluation import Score
 from .generation import Choice, Encoder, continue_roll
 from .losses import Term, keys_nll, mean
 from .metrics import KeyDetection, Likelihood, found_keys
@@ -80,7 +81,7 @@ class MelodyTransformer(SequenceModule):
         self.threshold: Tensor
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
         if teacher is not None:
-            self.evaluation.likelihoods["teacher"] = Likelihood(keys=True)
+            self.evaluation.kinds["likelihood"]["teacher"] = Likelihood(keys=True)
 
     def make_network(self) -> nn.Module:
         """Two backbones more."""
@@ -111,7 +112,7 @@ class MelodyTransformer(SequenceModule):
             if stage == "fit":
                 raise
             rank_zero_warn(f"teacher={path} is not there: its row is left out.")
-            del self.evaluation.likelihoods["teacher"]
+            del self.evaluation.kinds["likelihood"]["teacher"]
             return
         sizes = ("input_size", "output_size")
         if not isinstance(teacher, MelodyTransformer) or any(teacher.hparams[n] != self.hparams[n] for n in sizes):
@@ -152,14 +153,14 @@ class MelodyTransformer(SequenceModule):
         assert taught is not None  # noqa: S101  # ``setup`` has left the row out where there is none
         return taught
 
-    def results(self) -> dict[str, Tensor]:
+    def results(self, split: str) -> dict[str, Tensor]:
         """With the threshold that is best in validation during a fit, and stays what it is from then on.
 
         The baselines take whichever suits them best.
         """
         tuned = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        self.evaluation.rows[MODEL]["notes"].threshold = None if tuned else float(self.threshold)
-        found = super().results()
+        self.evaluation.kinds["notes"][MODEL].threshold = None if tuned else float(self.threshold)
+        found = super().results(split)
         if tuned:
             self.threshold.fill_(found["threshold"].item())
         return found

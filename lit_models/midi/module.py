@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from litmotif.batches.music import MusicBatch
 from litmotif.errors import ArgumentError, LitmotifError
 
-from ..core.module import BaseModule
+from ..core.evaluation import EvaluatedModule
 from . import baselines
 from .evaluation import Evaluation, Probabilities, Score, headline_sums
 from .losses import Term, mean, valid_frames, with_total
@@ -20,7 +20,7 @@ RARE = 1e-3
 """Least probability of an output before training: what never sounded in training may sound yet."""
 
 
-class SequenceModule(BaseModule):
+class SequenceModule(EvaluatedModule):
     """A causal network from raw features to K outputs a frame.
 
     A subclass is a table: its layers and last activation, the terms of its loss, its metrics and its baselines.
@@ -177,19 +177,14 @@ class SequenceModule(BaseModule):
         """Judge a batch of whole songs."""
         self.evaluation.update(self, self.run(batch.inputs)[0].float(), batch, self.trainer.state.fn == "fit")
 
-    def results(self) -> dict[str, Tensor]:
-        """All that is logged of a split, by name."""
+    test_step = validation_step
+
+    def results(self, split: str) -> dict[str, Tensor]:
+        """The losses, and the metrics beside the baselines; a fit leaves these out, which do not change in it."""
         losses = with_total(self.losses(self.evaluation.sums.compute()))
-        return losses | self.evaluation.compute(self.trainer.state.fn == "fit")
-
-    def on_validation_epoch_end(self) -> None:
-        """Log everything."""
-        split = "test" if self.trainer.testing else "val"
-        for name, value in self.results().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "loss")
+        found = losses | self.evaluation.compute()
         self.evaluation.reset()
-
-    test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
+        return found
 
     def predict_step(self, batch: MusicBatch, batch_idx: int) -> Tensor:
         """Outputs (B, T, K) for the inputs of a batch."""

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from litmotif.batches.motion import MotionBatch
 from litmotif.seeding import generator
 
-from ..core.evaluation import EvaluatedModule
+from ..core.evaluation import GenerativeModule
 from ..core.modes import evaluating
 from ..diffusion.process import LossWeighting, PredictionType
 from ..diffusion.sampler_names import SamplerName, make_sampler
@@ -31,7 +31,7 @@ OBJECTIVE = ("loss_weighting", "snr_gamma", "condition_dropout", "clean_share")
 """Hyper-parameters that are handed on as they are."""
 
 
-class MotionDDPM(EvaluatedModule):
+class MotionDDPM(GenerativeModule):
     """Diffusion of human motion (Tevet et al., arXiv:2209.14916; Zhang et al., arXiv:2208.15001).
 
     Args:

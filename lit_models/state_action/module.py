@@ -9,12 +9,13 @@ from torch import Tensor
 from litmotif.batches.trajectories import Policy, Window
 from litmotif.seeding import generator
 
-from ..core.evaluation import EvaluatedModule
+from ..core.evaluation import GenerativeModule
 from ..core.modes import evaluating
 from ..diffusion.guidance import Guidance, GuidanceSettings
 from ..diffusion.process import LossWeighting, PredictionType, TimestepSpacing
 from ..diffusion.rolling import Rolling
 from ..diffusion.sampler_names import SamplerName, make_sampler
+from ..diffusion.samplers import Noise, Streams
 from ..diffusion.schedules import BetaSchedule
 from .closed_loop import GuidedPolicy, try_tasks
 from .costs import CostFunction, make_costs
@@ -33,7 +34,7 @@ OBJECTIVE = (
 """Hyper-parameters that are handed on as they are."""
 
 
-class StateActionDDPM(EvaluatedModule):
+class StateActionDDPM(GenerativeModule):
     """Diffusion over windows of states and actions (BeyondMimic, arXiv:2508.08241; Diffuse-CLoC, arXiv:2503.11801).
 
     It learns what a robot does and what comes of it. When it plans, the past is given and costs that it never saw in
@@ -168,32 +169,35 @@ class StateActionDDPM(EvaluatedModule):
     def evaluate(self, batch: Window) -> dict[str, Plan]:
         """Plan from the past of each window, and compare."""
         items = batch.item.tolist()
+        keys = [[(sample + 1, item) for item in items] for sample in range(self.hparams["eval_samples"])]
         sources = [generator(self.hparams["seed"], 0, item) for item in items]
         x0 = self.normalizer.normalise(batch.states, batch.actions)
         draw = row_noise(sources)
-        noise = tuple(draw(part.shape, part.dtype).to(self.device) for part in x0)
+        noise = self._noise(draw, x0)
         losses = self.objective.losses(self.network, x0, noise, self.objective.planning_levels(sources, self.device))
         self.evaluation.add_losses(dict(zip(LOSSES, (self.objective.total(*losses), *losses), strict=True)))
         truth = Plan(batch.states, batch.actions)
-        keys = [[(sample + 1, item) for item in items] for sample in range(self.hparams["eval_samples"])]
         plans = {"model": self._plans(truth, keys)}
         if self.guide is not None:
             plans["guided"] = self._plans(truth, keys, self.guide)
-        self.evaluation.add(plans, truth, self.normalizer, noise, self.guide, getattr(self.data, "feet", None))
+        noises = [noise, *(self._noise(draw, x0) for _ in keys[1:])]
+        self.evaluation.add(plans, truth, self.normalizer, noises, self.guide, getattr(self.data, "feet", None))
         return plans
+
+    def _noise(self, draw: Noise, x0: Streams) -> Streams:
+        return tuple(draw(part.shape, part.dtype).to(self.device) for part in x0)
 
     def shown(self, batch: Window, made: dict[str, Plan]) -> tuple[dict[str, Tensor]]:
         """One window and its plans."""
         return ({"ground truth": batch.states[0], **{name: plan.states[0, 0] for name, plan in made.items()}},)
 
-    def log_evaluation(self, split: str) -> None:
-        """Log what was found, and try the tasks of a world to act in."""
-        super().log_evaluation(split)
+    def results(self, split: str) -> dict[str, Tensor]:
+        """What was found, and what becomes of the tasks of a world to act in."""
+        found = super().results(split)
         if hasattr(self.data, "rollout") and not self.trainer.sanity_checking:
             share = (self.global_rank, self.trainer.world_size)
-            tried = try_tasks(self.data, self.policy(), split, self.hparams["replan_every"], *share, self.device)
-            for name, number in tried.items():
-                self.log(f"{split}/{name}", number, prog_bar=name.endswith("_success"))
+            found |= try_tasks(self.data, self.policy(), split, self.hparams["replan_every"], *share, self.device)
+        return found
 
     # ------------------------------------------------------------------ planning
     def predict_step(self, batch: Window, batch_idx: int) -> Tensor:

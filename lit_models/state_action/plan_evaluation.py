@@ -1,6 +1,6 @@
 """Held-out windows: what the model plans from their past, beside the truth, a held pose and noise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -37,14 +37,6 @@ def pure_noise(truth: Plan, history: int, normalizer: Normalizer, noise: tuple[T
     )
 
 
-class GuideCost(MeanMetric):
-    """Mean of the cost that steers plans."""
-
-    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
-        """``guide_cost``."""
-        return {"guide_cost": super().compute()}
-
-
 class PlanEvaluation(Evaluation):
     """Plans beside what happened, a held pose and noise.
 
@@ -57,9 +49,8 @@ class PlanEvaluation(Evaluation):
 
     def __init__(self, layout: StateLayout, history: int, action_horizon: int | None, guided: bool) -> None:
         rows = (*ROWS, "guided") if guided else ROWS
-        self.rows = {row: TrajectoryMetrics(layout, history, action_horizon) for row in rows}
-        self.costs = {row: GuideCost() for row in rows} if guided else {}
-        super().__init__(LOSSES, self.rows, self.costs)
+        plans = {row: TrajectoryMetrics(layout, history, action_horizon) for row in rows}
+        super().__init__(LOSSES, plans=plans, guide_cost={row: MeanMetric() for row in rows} if guided else {})
         self.history = history
 
     def add(
@@ -67,7 +58,7 @@ class PlanEvaluation(Evaluation):
         plans: Mapping[str, Plan],
         truth: Plan,
         normalizer: Normalizer,
-        noise: tuple[Tensor, ...],
+        noises: Sequence[tuple[Tensor, ...]],
         guide: CostFunction | None,
         feet: Feet | None,
     ) -> None:
@@ -77,20 +68,21 @@ class PlanEvaluation(Evaluation):
             plans: by row, (G, B, W, ...).
             truth: (B, W, ...).
             normalizer: for the row ``noise``.
-            noise: standard normal, of the shapes of the streams.
+            noises: G of them for the row ``noise``, standard normal, of the shapes of the streams.
             guide: the cost that steers the row ``guided``; it is told for all rows.
             feet: forward kinematics of soles.
         """
+        drawn = [pure_noise(truth, self.history, normalizer, noise) for noise in noises]
         others = {
             "ground_truth": truth,
             "hold_last": hold_last(truth, self.history),
-            "noise": pure_noise(truth, self.history, normalizer, noise),
+            "noise": Plan(*map(torch.stack, zip(*drawn, strict=True))),
         }
         if len(plans["model"].states) > 1:
             others["mean_plan"] = Plan(*(part.mean(dim=0) for part in plans["model"]))
         for row, plan in {**plans, **others}.items():
             soles = None if feet is None else feet(plan.states)
-            self.rows[row].update(*plan, *truth, feet=soles)
+            self.kinds["plans"][row].update(*plan, *truth, feet=soles)
             if guide is not None:
                 flat = (part.reshape(-1, *part.shape[-2:]) for part in plan)
-                self.costs[row].update(guide(*flat))
+                self.kinds["guide_cost"][row].update(guide(*flat))

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 import callbacks
 import lit_models
 from lit_models.core.checkpoint import CheckpointError
+from lit_models.core.evaluation import without_twin
 from lit_models.core.hparams import require_plain
 
 from .cases import NAMES, each_step, make, make_data, make_trainer, noisy, same_state
@@ -101,6 +102,15 @@ def test_a_run_that_failed_in_the_middle_of_a_step_goes_on_as_if_nothing_had_hap
     resumed, data = make(name, **noisy(name))
     make_trainer(tmp_path / "resumed").fit(resumed, data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert same_state(resumed.state_dict(), whole.module.state_dict())
+
+
+def test_every_metric_of_a_test_stands_beside_another_row(name, whole, tmp_path):
+    data = make_data(name)
+    (found,) = make_trainer(tmp_path, ema=False).test(whole.module, data, verbose=False)
+    names = [metric.removeprefix("test/") for metric in found]
+    losses = getattr(getattr(whole.module, "evaluation", None), "losses", ())
+    assert without_twin(names, losses) == []
+    assert sum("/" in metric for metric in names) >= 3
 
 
 def test_the_number_of_workers_changes_nothing(name, whole, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from callbacks.results import BOUNDS, Results, ResultsTable
+from callbacks.results import Results, ResultsTable
 from litmotif.files import atomic
 from litmotif.intervals import mean
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from callbacks.results import BOUNDS, Results, ResultsTable
+from callbacks.results import Results, ResultsTable
 
 from ...core import checkpoint
 from ...core.checkpoint import CheckpointError

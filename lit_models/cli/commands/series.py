@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from rich.markup import escape
 from rich.table import Column, Table
 
-from callbacks.results import BOUNDS, Results, ResultsTable
+from callbacks.results import Results, ResultsTable
 
 from .. import configs, run_folder
 from ..errors import RequestError

@@ -12,13 +12,13 @@ from litmotif.batches.motion import MotionBatch
 from litmotif.errors import ArgumentError
 
 from ...core.checkpoint import load, plain
-from ...core.module import BaseModule
+from ...core.evaluation import MODEL, EvaluatedModule, Evaluation
 from ..text import make_text_encoder
 from .distribution import TextRetrieval
 from .network import MotionAutoencoder, TextMotionEvaluator
 
 
-class MotionEvaluator(BaseModule):
+class MotionEvaluator(EvaluatedModule):
     """An auto-encoder of motions, and a common space of motions and texts (Guo et al., CVPR 2022, section 6).
 
     The vectors of the auto-encoder are what FID, diversity and multimodality are measured in; in the common space a
@@ -56,10 +56,12 @@ class MotionEvaluator(BaseModule):
         self.common: TextMotionEvaluator | None = None
         if self.text is not None:
             self.common = TextMotionEvaluator(size, self.text.size, hidden_size, feature_size, temperature)
-        self.losses = {name: MeanMetric() for name in ("autoencoder", "constant")}
         contrast = None if self.common is None else self.common.contrast
-        self.retrieval = {row: TextRetrieval(shuffled=bool(row), contrast=contrast) for row in ("", "/shuffled")}
-        self.metrics = torch.nn.ModuleList([*self.losses.values(), *self.retrieval.values()])
+        self.evaluation = Evaluation(
+            (),
+            autoencoder={row: MeanMetric() for row in (MODEL, "constant")},
+            retrieval={row: TextRetrieval(shuffled=row != MODEL, contrast=contrast) for row in (MODEL, "shuffled")},
+        )
 
     def setup(self, stage: str) -> None:
         """Take the statistics of the data; a checkpoint brings its own afterwards."""
@@ -113,38 +115,21 @@ class MotionEvaluator(BaseModule):
         """What is lost on the way through the vector, and whether held-out motions find their texts."""
         mean = self.autoencoder.mean.expand_as(batch.motion)
         constant = self.autoencoder.error(self.autoencoder.normalise(mean, batch.valid), batch.motion, batch.valid)
-        self.losses["autoencoder"].update(self.autoencoder.loss(batch.motion, batch.valid), len(batch.motion))
-        self.losses["constant"].update(constant, len(batch.motion))
+        for row, lost in ((MODEL, self.autoencoder.loss(batch.motion, batch.valid)), ("constant", constant)):
+            self.evaluation.kinds["autoencoder"][row].update(lost, len(batch.motion))
         common = self.common_features(batch.motion, batch.valid, batch.captions)
         if common is not None:
-            for retrieval in self.retrieval.values():
+            for retrieval in self.evaluation.kinds["retrieval"].values():
                 retrieval.update(*common, batch.item)
 
-    def test_step(self, batch: MotionBatch, batch_idx: int) -> None:
-        """The same."""
-        self.validation_step(batch, batch_idx)
+    test_step = validation_step
 
-    def on_validation_epoch_end(self) -> None:
-        """Log everything."""
-        self._log("val")
-
-    def on_test_epoch_end(self) -> None:
-        """The same."""
-        self._log("test")
-
-    def _log(self, split: str) -> None:
-        names = {"constant": "autoencoder/constant"}
-        found = {names.get(n, n): metric.compute() for n, metric in self.losses.items() if metric.update_called}
-        for row, retrieval in self.retrieval.items():
-            if retrieval.update_called:
-                found |= {f"{name}{row}": torch.tensor(value) for name, value in retrieval.compute().items()}
-        found["loss"] = torch.stack(
-            [found[name].float() for name in ("autoencoder", "contrast") if name in found]
-        ).sum()
-        for name, value in found.items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "loss")
-        for metric in (*self.losses.values(), *self.retrieval.values()):
-            metric.reset()
+    def results(self, split: str) -> dict[str, Tensor]:
+        """Both losses and the retrieval, beside a constant motion and shuffled texts."""
+        found = self.evaluation.compute()
+        self.evaluation.reset()
+        losses = [found[name].float() for name in ("autoencoder", "contrast") if name in found]
+        return found | {"loss": torch.stack(losses).sum()}
 
     def predict_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
         """The auto-encoder's vectors (B, D) of real motions."""

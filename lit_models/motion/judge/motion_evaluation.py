@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from litmotif.batches.motion import MotionBatch
 
@@ -32,12 +31,11 @@ class MotionEvaluation(Evaluation):
     """
 
     def __init__(self, layout: MotionLayout, losses: Sequence[str]) -> None:
-        self.rows = {row: MotionMetrics(layout) for row in ROWS}
+        motions = {row: MotionMetrics(layout) for row in ROWS}
         arms = [name for name in layout.names if any(part in name.lower() for part in GESTURING)]
-        self.beats = {row: BeatConsistency(layout, arms or None) for row in ROWS}
-        super().__init__(("loss", *losses), self.rows, self.beats)
+        beats = {row: BeatConsistency(layout, arms or None) for row in ROWS}
+        super().__init__(("loss", *losses), motions=motions, beats=beats)
         self.layout = layout
-        self.judged: dict[str, dict[str, Metric]] = {}
         self._judge: list[Evaluator] = []  # in a list, so that its weights are in nobody's checkpoint
 
     def judge_by(self, evaluator: Evaluator | None) -> None:
@@ -45,14 +43,13 @@ class MotionEvaluation(Evaluation):
         if evaluator is None:
             return
         self._judge = [evaluator]
-        if not self.judged:
-            self.judged = {
-                "fid": {row: FrechetDistance(evaluator.feature_size) for row in ROWS},
-                "diversity": {row: Diversity() for row in ROWS},
-                "multimodality": {row: MultiModality() for row in ROWS},
-                "retrieval": {row: TextRetrieval() for row in ROWS},
-            }
-            self.measure(*self.judged.values())
+        if "fid" not in self.kinds:
+            self.measure(
+                fid={row: FrechetDistance(evaluator.feature_size) for row in ROWS},
+                diversity={row: Diversity() for row in ROWS},
+                multimodality={row: MultiModality() for row in ROWS},
+                retrieval={row: TextRetrieval() for row in ROWS},
+            )
 
     def add(self, rows: Mapping[str, Tensor], batch: MotionBatch) -> None:
         """Add motions.
@@ -62,21 +59,21 @@ class MotionEvaluation(Evaluation):
             batch: what was asked for, and the truth.
         """
         for row, motion in {**rows, "ground_truth": batch.motion}.items():
-            self.rows[row].update(motion, batch.valid, batch.motion)
+            self.kinds["motions"][row].update(motion, batch.valid, batch.motion)
             if batch.onsets is not None:
-                self.beats[row].update(motion, batch.valid, batch.onsets)
+                self.kinds["beats"][row].update(motion, batch.valid, batch.onsets)
             for judge in self._judge:
                 self._judged(judge.to(motion.device), row, motion, batch)
 
     def _judged(self, judge: Evaluator, row: str, motion: Tensor, batch: MotionBatch) -> None:
         motion, real = self._seen(judge, motion), self._seen(judge, batch.motion)
         made = judge.motion_features(motion, batch.valid)
-        self.judged["fid"][row].update(judge.motion_features(real, batch.valid), real=True)
-        self.judged["fid"][row].update(made, real=False)
-        self.judged["diversity"][row].update(made)
+        self.kinds["fid"][row].update(judge.motion_features(real, batch.valid), real=True)
+        self.kinds["fid"][row].update(made, real=False)
+        self.kinds["diversity"][row].update(made)
         common = judge.common_features(motion, batch.valid, batch.captions)
         if common is not None:
-            self.judged["retrieval"][row].update(*common, batch.item)
+            self.kinds["retrieval"][row].update(*common, batch.item)
 
     def repeat(
         self,
@@ -109,7 +106,7 @@ class MotionEvaluation(Evaluation):
         for judge in self._judge:
             judge = judge.to(motions.device)
             features = torch.stack([judge.motion_features(self._seen(judge, motion), valid) for motion in motions])
-            self.judged["multimodality"][row].update(features)
+            self.kinds["multimodality"][row].update(features)
 
     def _seen(self, judge: Evaluator, motion: Tensor) -> Tensor:
         return motion if judge.contacts == self.layout.contacts else self.layout.without_contacts(motion)

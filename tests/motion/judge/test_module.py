@@ -93,7 +93,7 @@ def test_a_batch_without_captions_to_repeat_is_harmless(data, trained):
     made = batch.motion.clone()
     module.evaluation.repeat(later, made, 2, module._make, module._noise)
     module.evaluation.repeat(batch, made, 2, module._make, module._noise)
-    assert module.evaluation.judged["multimodality"]["model"].pairs == 4
+    assert module.evaluation.kinds["multimodality"]["model"].pairs == 4
 
 
 def test_repeats_below_two_leave_multimodality_out(data, trained, tmp_path):
@@ -139,7 +139,7 @@ def test_multimodality_is_told_only_of_repeats():
     clips, valid = motion(batch=3).float(), lengths(24, 17, 9)
     evaluation.add_repeats("model", torch.stack([clips, clips]), valid)
     evaluation.add_repeats("noise", torch.stack([clips, normal(*clips.shape).float()]), valid)
-    same, noise, truth = (evaluation.judged["multimodality"][row] for row in ("model", "noise", "ground_truth"))
+    same, noise, truth = (evaluation.kinds["multimodality"][row] for row in ("model", "noise", "ground_truth"))
     assert same.compute() == {"multimodality": 0}
     assert noise.compute()["multimodality"] > 0
     assert not truth.update_called
