@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from callbacks.results import Results, ResultsTable
 from litmotif.files import atomic
 from litmotif.intervals import mean
+from litmotif.names import BOUNDS
 
 from .. import configs
 from ..errors import RequestError

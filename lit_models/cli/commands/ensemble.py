@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from callbacks.results import Results, ResultsTable
+from litmotif.names import BOUNDS
 
 from ...core import checkpoint
 from ...core.checkpoint import CheckpointError

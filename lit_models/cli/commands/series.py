@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from callbacks.results import Results, ResultsTable
+from litmotif.names import BOUNDS
 
 from .. import configs, run_folder
 from ..errors import RequestError
