@@ -1,4 +1,4 @@
-"""How fast the simulators step, and training end to end.
+"""Speed of the simulators, and of training end to end.
 
     python benchmarks/cpo_env_speed.py
 

@@ -1,4 +1,4 @@
-"""What the score of a groove cannot tell of its velocities: errors as they are, and where the levels are known.
+"""Velocity errors of a groove as they are, and where the levels that no score tells are known.
 
     python benchmarks/midi_levels.py --data GROOVE --runs RUN [RUN ...] [--split val]
 

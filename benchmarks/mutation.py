@@ -1,4 +1,4 @@
-"""How many single changes to the maths the tests notice (mutation analysis, DeMillo et al. 1978).
+"""Mutation analysis (DeMillo et al. 1978): how many single changes to the maths the tests notice.
 
     pip install cosmic-ray
     python benchmarks/mutation.py

@@ -1,4 +1,4 @@
-"""What Lightning and litmotif add to a training step, beside a plain PyTorch loop of the same model.
+"""Overhead of a training step: Lightning and litmotif beside a plain PyTorch loop of the same model.
 
     python benchmarks/overhead.py [--configs mdlm/empty_8x8] [--steps 100] [--options trainer.enable_progress_bar=false]
 

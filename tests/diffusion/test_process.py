@@ -4,7 +4,7 @@ import warnings
 import pytest
 import torch
 
-from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion
+from lit_models.diffusion.process import PREDICTION_TYPES, Diffusion, uniform_path
 from lit_models.diffusion.schedules import BETA_SCHEDULES, make_betas, make_diffusion
 
 STEPS = (10, 20, 50, 1000)
@@ -184,3 +184,10 @@ def test_bad_weights_say_what_to_write():
         diffusion.loss_weight(torch.tensor(1), "p2")
     with pytest.raises(ValueError, match="snr_gamma=0"):
         diffusion.loss_weight(torch.tensor(1), "min_snr", 0)
+
+
+@pytest.mark.parametrize("steps", [0, 11])
+@pytest.mark.parametrize("spacing", ["trailing", "linspace", "leading"])
+def test_a_path_has_one_to_all_levels(steps, spacing):
+    with pytest.raises(ValueError, match=f"num_inference_steps={steps}: 1 to"):
+        uniform_path(10, steps, spacing)

@@ -44,6 +44,14 @@ def test_weighted_keys_are_torchs():
     torch.testing.assert_close(found, weighted * 5)
 
 
+def test_keys_outside_the_mask_cost_nothing():
+    logits, target = draw(1, 1, 5), torch.ones(1, 1, 5)
+    known = torch.arange(5) < 2
+    nats, frames = losses.keys_nll(logits, target, known.expand(1, 1, 5))
+    torch.testing.assert_close(nats, F.binary_cross_entropy_with_logits(logits, target, reduction="none")[..., :2].sum())
+    assert frames == 1
+
+
 def test_hubers_loss_is_the_square_near_nought_and_a_line_far_away():
     zero = torch.zeros(2)
     found = losses.distance(torch.tensor([0.05, 3.0]), zero, "huber", 0.1)
