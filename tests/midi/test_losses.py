@@ -48,7 +48,7 @@ def test_keys_outside_the_mask_cost_nothing():
     logits, target = draw(1, 1, 5), torch.ones(1, 1, 5)
     known = torch.arange(5) < 2
     nats, frames = losses.keys_nll(logits, target, known.expand(1, 1, 5))
-    torch.testing.assert_close(nats, F.binary_cross_entropy_with_logits(logits, target, reduction="none")[..., :2].sum())
+    torch.testing.assert_close(nats, F.softplus(-logits[..., :2]).sum())
     assert frames == 1
 
 
