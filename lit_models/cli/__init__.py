@@ -75,8 +75,10 @@ def _run(arguments: list[str]) -> int:
         print(f"litmotif {__version__}")
         return 0
     if command in RUNS:
+        from .commands.run_process import end_with_parent
         from .run import run
 
+        end_with_parent()
         return run(arguments)
     if command in OWN:
         module = import_module(f".commands.{command}", __package__)

@@ -22,7 +22,7 @@ from ..core.sharding import FSDP2Strategy
 from ..plugins.checkpoint_io import AtomicCheckpointIO
 from ..plugins.loggers import fault_tolerant
 from ..plugins.slurm_environment import MeetingSLURMEnvironment
-from . import resume, run_folder
+from . import resume, run_claim, run_folder
 from .links import links_of
 from .package_paths import PACKAGES
 from .parser import HintingParser
@@ -117,16 +117,22 @@ class LitmotifCLI(LightningCLI):
         return Path(given) if given else Path("runs") / self.request.name
 
     def before_instantiate_classes(self) -> None:
-        """Keep the config as it was asked for, then choose the run folder and write it in."""
-        config = self.config[self.subcommand]
-        folder = self.request.artifacts.folder = run_folder.choose(self._root(), self.checkpoint)
-        self.save_config_kwargs |= {"asked": config.clone(), "folder": folder}
+        """Keep the config as it was asked for, then claim a run folder and write it in."""
+        config, artifacts = self.config[self.subcommand], self.request.artifacts
+        fits, dry = self.subcommand == "fit", bool(config["trainer"].get("fast_dev_run"))
+        folder = artifacts.folder = run_claim.claim(self._root(), self.checkpoint, str(self.subcommand), dry)
+        if fits and not dry and run_claim.is_first_process():
+            artifacts.hold = run_claim.Hold(folder)
+        asked = config.clone()
+        asked["ckpt_path"] = None if fits or self.checkpoint is None else str(self.checkpoint)
+        self.save_config_kwargs |= {"asked": asked, "folder": folder}
         config["ckpt_path"] = str(self.checkpoint) if self.checkpoint else None
         config["weights_only"] = True
-        run_folder.place(config["trainer"], folder)
+        evaluated = self.checkpoint.parent if self.checkpoint and not fits else None
+        run_folder.place(config["trainer"], folder, evaluated)
         for logger in run_folder.configured(config["trainer"].get("logger")):
             logger["class_path"] = fault_tolerant(logger["class_path"])
-        if not config["trainer"].get("fast_dev_run"):
+        if fits and not dry:
             rank_zero_only(run_folder.keep_metrics)(folder)
             rank_zero_only(run_folder.record_job)(folder)
 
@@ -152,7 +158,7 @@ class LitmotifCLI(LightningCLI):
             return
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         weights = best if Path(best).is_file() else None
-        if self.trainer.strategy.broadcast(Path(best).resolve() in self.checkpoint_io.unsaved):
+        if self.trainer.strategy.broadcast(Path(best).absolute() in self.checkpoint_io.unsaved):
             rank_zero_only(print)(f"litmotif: not tested: {best} could not be saved.", file=sys.stderr)
             return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, weights_only=True, verbose=False)
@@ -162,6 +168,5 @@ class LitmotifCLI(LightningCLI):
         predictions = self.trainer.predict(model, **options)
         folder = self.request.artifacts.folder
         if predictions is not None and folder is not None and not self.config["predict"]["trainer"]["fast_dev_run"]:
-            folder.mkdir(parents=True, exist_ok=True)
-            rank = self.trainer.global_rank
+            folder, rank = self.trainer.strategy.broadcast(folder), self.trainer.global_rank
             torch.save(predictions, folder / f"predictions{f'_{rank}' if self.trainer.world_size > 1 else ''}.pt")

@@ -22,7 +22,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.path.append("")
     requested, overrides = configs.split(others)
     artifacts = RunArtifacts()
-    status = errors.exit_status(lambda: _run(subcommand, requested, overrides, artifacts))
+    try:
+        status = errors.exit_status(lambda: _run(subcommand, requested, overrides, artifacts))
+    finally:
+        artifacts.let_go()
     again = ["litmotif", subcommand, *(token for name in requested for token in ("-c", name)), *overrides]
     if status == 0:
         return say_what_there_is(artifacts)
@@ -72,7 +75,7 @@ def say_what_there_is(artifacts: RunArtifacts) -> int:
     if artifacts.folder is not None and artifacts.folder.is_dir():
         from lightning.pytorch.utilities import rank_zero_only
 
-        names = sorted(path.name for path in artifacts.folder.iterdir())
+        names = sorted(path.name for path in artifacts.folder.iterdir() if path.name[0] != ".")
         rank_zero_only(print)(f"run folder: {artifacts.folder}: {', '.join(names)}")
     for path, reason in artifacts.unsaved.items():
         there = "what lies there is older" if path.is_file() else "there is none"

@@ -1,7 +1,6 @@
 """Run folder: one place for everything that a run leaves, found again by ``last`` and ``best``."""
 
 import os
-import re
 import secrets
 import time
 from collections.abc import MutableMapping
@@ -9,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from litmotif.files import write_atomically
+
 from ..core.checkpoint import LAST, PREVIOUS, predecessor
+from .run_claim import Hold, slurm_job, versions
 
 
 @dataclass
@@ -20,58 +22,27 @@ class RunArtifacts:
         folder: the run folder.
         since: when the command began, in seconds of the clock: what is older is of another run.
         unsaved: checkpoints whose latest save failed, each with the reason.
+        hold: on the folder, where a fit of this process writes to it.
     """
 
     folder: Path | None = None
     since: float = field(default_factory=time.time)
     unsaved: dict[Path, str] = field(default_factory=dict)
+    hold: Hold | None = None
+
+    def let_go(self) -> None:
+        """Have another process go on in the folder."""
+        if self.hold is not None:
+            self.hold.release()
 
 
-CHILD = "LITMOTIF_RUN_FOLDER"
-"""Tells the processes that Lightning starts which folder the first one chose."""
 JOBS = "slurm_jobs"
 """File of a run folder: the cluster jobs that have worked in it, one a line."""
 
 
-def versions(root: Path) -> list[Path]:
-    """The run folders below ``root``, newest first."""
-    found = [path for path in root.glob("version_*") if path.is_dir()]
-    return sorted(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)] or [0], reverse=True)
-
-
-def choose(root: Path, resumed: Path | None) -> Path:
-    """The folder of this run: that of the checkpoint it resumes, or the next version below ``root``."""
-    if "LOCAL_RANK" in os.environ and CHILD in os.environ:
-        return Path(os.environ[CHILD])
-    if resumed is not None and resumed.parent.name == "checkpoints":
-        folder = resumed.parent.parent
-    else:
-        folder = root / f"version_{_next(root)}"
-    os.environ[CHILD] = str(folder)
-    return folder
-
-
-def _next(root: Path) -> str:
-    taken = [int(found[1]) for path in versions(root) if (found := re.fullmatch(r"version_(\d+)", path.name))]
-    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID")
-    if job is None:
-        return str(max(taken, default=-1) + 1)
-    if step is not None:  # started by srun: all processes of the step come to the same without asking
-        return job if step == "0" else f"{job}_{step}"
-    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" or not (root / f"version_{job}").exists():
-        return job  # a requeued job goes on in its folder
-    return f"{job}_{len(list(root.glob(f'version_{job}_*'))) + 1}"  # a second run of one job has its own
-
-
-def _job() -> str:
-    """This process's job, and its step where ``srun`` has started it: ``812.0``; empty outside of SLURM."""
-    return ".".join(os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_STEP_ID") if key in os.environ)
-
-
 def record_job(folder: Path) -> None:
     """Write down which cluster job works here, so that it finds its run again when it is requeued."""
-    if job := _job():
-        folder.mkdir(parents=True, exist_ok=True)
+    if job := slurm_job():
         with (folder / JOBS).open("a") as file:
             file.write(f"{job}\n")
 
@@ -80,7 +51,7 @@ def of_requeued_job(root: Path) -> str | None:
     """The newest checkpoint of the run that this job worked at before it was requeued, if there is any."""
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return None
-    mine = (run for run in versions(root) if (run / JOBS).is_file() and _job() in (run / JOBS).read_text().split())
+    mine = (run for run in versions(root) if (run / JOBS).is_file() and slurm_job() in (run / JOBS).read_text().split())
     found = [run / "checkpoints" / name for run in mine for name in (LAST, PREVIOUS)]
     return next((str(path) for path in found if path.is_file()), None)
 
@@ -109,8 +80,14 @@ def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last"
     raise FileNotFoundError(f"--ckpt_path {which}: no such checkpoint. Looked for: {places}.")
 
 
-def place(trainer: MutableMapping[str, Any], folder: Path) -> None:
-    """Give the run folder to the trainer, to each logger without a version, and to each ``dirpath`` left open."""
+def place(trainer: MutableMapping[str, Any], folder: Path, checkpoints: Path | None = None) -> None:
+    """Give the run folder to the trainer, to each logger without a version, and to each ``dirpath`` left open.
+
+    Args:
+        trainer: its config, changed in place.
+        folder: of the run.
+        checkpoints: where they lie; None: in ``folder``.
+    """
     trainer["default_root_dir"] = str(folder)
     for logger in configured(trainer.get("logger")):
         kind, given = str(logger["class_path"]).rpartition(".")[2], logger["init_args"]
@@ -124,7 +101,9 @@ def place(trainer: MutableMapping[str, Any], folder: Path) -> None:
     for callback in configured(trainer.get("callbacks")):
         given = callback.get("init_args") or {}
         if "dirpath" in given and given["dirpath"] is None:
-            given["dirpath"] = str(folder / "checkpoints")  # where Lightning puts it hangs on the first logger
+            given["dirpath"] = str(
+                checkpoints or folder / "checkpoints"
+            )  # where Lightning puts it hangs on the first logger
 
 
 def configured(value: Any) -> list[Any]:
@@ -138,7 +117,7 @@ def _wandb_id(folder: Path) -> str:
     kept = folder / "wandb_id"
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        kept.write_text(secrets.token_hex(4))
+        write_atomically(kept, secrets.token_hex(4).encode())
     return kept.read_text()
 
 

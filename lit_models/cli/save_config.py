@@ -8,9 +8,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from litmotif.files import write_atomically
+
 
 class SaveResolvedConfig(SaveConfigCallback):
     """Writes ``config.yaml``; a resumed run that differs writes ``config_resumed_1.yaml`` and so on beside it.
+
+    What ``validate``, ``test`` or ``predict`` writes names the checkpoint that was evaluated.
 
     Args:
         parser: of the subcommand.
@@ -24,15 +28,13 @@ class SaveResolvedConfig(SaveConfigCallback):
         self.text, self.folder = parser.dump(asked, skip_none=False), folder
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write and send at the start of a fit, in the first process."""
-        if stage != "fit":
-            return
+        """Write at the start, and send that of a fit, in the first process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         earlier = sorted(self.folder.glob("config*.yaml"))
         if all(path.read_text() != self.text for path in earlier):
             name = f"config_resumed_{len(earlier)}.yaml" if earlier else "config.yaml"
-            (self.folder / name).write_text(self.text)
-        for logger in trainer.loggers:
+            write_atomically(self.folder / name, self.text.encode())
+        for logger in trainer.loggers if stage == "fit" else []:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", f"```yaml\n{self.text}\n```")
             else:

@@ -31,7 +31,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     # ------------------------------------------------------------------ writing
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Save, or warn and leave what was there."""
-        whole = Path(path).resolve()
+        whole = Path(path).absolute()  # a link there is replaced, not followed
         partial = whole.with_name(f".{whole.name}.partial")
         try:
             whole.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         before = predecessor(path)
         if before is None or not before.is_file() or damage(before):
             raise CheckpointError(f"{path} is damaged: {fault}. There is no whole one before it; take an earlier run.")
-        self._damaged.add(path.resolve())
+        self._damaged.add(path.absolute())
         message = f"litmotif: {path} is damaged: {fault}. Taken instead: {before}, the one before it."
         rank_zero_only(print)(message, file=sys.stderr)
         return before

@@ -70,3 +70,22 @@ class TestedData(PlainData):
 
 class OtherData(PlainData):
     """Has options of the same names that mean something else."""
+
+
+class JudgedData(TestedData):
+    """Has every split."""
+
+    val_dataloader = predict_dataloader = PlainData.train_dataloader
+
+
+class Judged(Plain):
+    """Is judged by its loss."""
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.net(batch).square().mean())
+
+    def test_step(self, batch, batch_idx):
+        self.log("test/loss", self.net(batch).square().mean())
+
+    def predict_step(self, batch, batch_idx):
+        return self.net(batch)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from lit_models.cli import configs, main, run_folder
+from lit_models.cli import configs, main, run_claim, run_folder
 
 from . import plain
 from .tiny import write
@@ -84,15 +84,13 @@ def test_fast_dev_run_writes_nothing(config, in_tmp):
 
 def test_runs_of_one_cluster_job_do_not_share_a_folder_but_a_requeued_job_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "812")
-    first = run_folder.choose(tmp_path, None)
+    first = run_claim.claim(tmp_path)
     assert first.name == "version_812"
-    first.mkdir()
-    second = run_folder.choose(tmp_path, None)
+    second = run_claim.claim(tmp_path)
     assert second not in (first, tmp_path)
-    second.mkdir()
-    assert run_folder.choose(tmp_path, None) not in (first, second)
+    assert run_claim.claim(tmp_path) not in (first, second)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert run_folder.choose(tmp_path, None) == first
+    assert run_claim.claim(tmp_path) == first
 
 
 def test_a_resumed_run_goes_on_in_its_folder_from_wherever_it_is_named(config, in_tmp, capsys):
@@ -114,7 +112,7 @@ def test_a_run_folder_gives_its_last_checkpoint_to_a_fit_and_its_best_to_a_test(
 def test_predictions_are_kept(tiny, capsys):
     assert main(["fit", "-c", tiny, "--trainer.max_epochs=1", "--test_after_fit=false"]) == 0
     assert main(["predict", "-c", tiny, "--ckpt_path=last"]) == 0, capsys.readouterr().err
-    predicted = torch.load("runs/tiny/version_0/predictions.pt", weights_only=True)
+    predicted = torch.load("runs/tiny/version_0/predict_0/predictions.pt", weights_only=True)
     assert sum(len(batch) for batch in predicted) == 6
 
 

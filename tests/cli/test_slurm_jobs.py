@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_models.cli import main, run_folder
+from lit_models.cli import main, run_claim, run_folder
 from lit_models.plugins.slurm_environment import ClusterError, MeetingSLURMEnvironment
 
 from . import plain
@@ -33,12 +33,11 @@ def job(monkeypatch):
 
 def test_all_processes_of_a_step_come_to_one_folder_and_each_step_has_its_own(job, tmp_path):
     job()
-    first = run_folder.choose(tmp_path, None)
+    first = run_claim.claim(tmp_path)
     assert first.name == "version_812"
-    first.mkdir()
-    assert run_folder.choose(tmp_path, None) == first  # a process that comes later
+    assert run_claim.claim(tmp_path) == first  # a process that comes later
     job(SLURM_STEP_ID="1")
-    assert run_folder.choose(tmp_path, None).name == "version_812_1"
+    assert run_claim.claim(tmp_path).name == "version_812_1"
 
 
 def test_a_requeued_job_finds_its_own_run_also_one_that_it_had_resumed(job, tmp_path):

@@ -15,6 +15,7 @@ from litmotif.names import BOUNDS
 from .. import configs
 from ..errors import RequestError
 from ..run import resolved_config
+from ..run_claim import newest
 from ..tables import console
 from .frame import CommandParser, config_tokens
 from .run_queue import RESERVED, QueueCommand, RunQueue, RunSpec, exit_status
@@ -87,7 +88,7 @@ def over_folds(found: Sequence[Results]) -> Results:
 def _predict(queue: RunQueue, home: Path) -> int:
     runs = {spec.name: run for spec in queue.specs if (run := queue.folder(spec))}
     best = {name: run / "checkpoints" / "best.ckpt" for name, run in runs.items()}
-    stale = {name: file for name, file in best.items() if not _newer(runs[name] / "predictions.pt", file)}
+    stale = {name: file for name, file in best.items() if not _newer(predictions_of(runs[name]), file)}
     if failed := queue.evaluate("predict", stale):
         return exit_status(failed)
     path = home / "predictions.pt"
@@ -96,6 +97,11 @@ def _predict(queue: RunQueue, home: Path) -> int:
         torch.save(rows, file)
     print(f"out-of-fold predictions of {len(rows)} rows: {path}")
     return 0
+
+
+def predictions_of(run: Path) -> Path:
+    """The newest predictions of a run."""
+    return newest(run, "predict", "predictions.pt")
 
 
 def _newer(file: Path, other: Path) -> bool:
@@ -113,7 +119,7 @@ def held_out(run: TrainedRun, fold: int) -> list[dict[str, Any]]:
     data.setup("predict")
     loader = data.predict_dataloader() if hasattr(data, "predict_dataloader") else data.test_dataloader()
     names = data.songs_of("test") if hasattr(data, "songs_of") else None
-    predictions = torch.load(run.folder / "predictions.pt", weights_only=True)
+    predictions = torch.load(predictions_of(run.folder), weights_only=True)
     rows: list[dict[str, Any]] = []
     for batch, prediction in zip(loader, predictions, strict=True):
         places = getattr(batch, "song", torch.arange(len(rows), len(rows) + len(prediction))).tolist()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import configs, run_folder
+from .. import configs, run_claim, run_folder
 from ..errors import FAILED, STOPPED
 from .frame import Command, CommandParser, config_tokens
 from .run_process import Runner, run
@@ -76,7 +76,7 @@ class RunQueue:
     def folder(self, spec: RunSpec) -> Path | None:
         """Its run folder: the newest that came up since it was begun."""
         entry = self.entry(spec)
-        fresh = [path for path in run_folder.versions(spec.root) if path.name not in entry.get("earlier", [])]
+        fresh = [path for path in run_claim.versions(spec.root) if path.name not in entry.get("earlier", [])]
         return Path(entry["run"]) if entry.get("run") else next(iter(fresh), None) if entry else None
 
     def done(self, spec: RunSpec) -> bool:
@@ -122,7 +122,7 @@ class RunQueue:
             "identity": spec.digest(),
             "status": "running",
             "run": str(checkpoint.parent.parent) if checkpoint else None,
-            "earlier": [path.name for path in run_folder.versions(spec.root)],
+            "earlier": [path.name for path in run_claim.versions(spec.root)],
             "seconds": before,
         }
         write_json(self.journal, self.entries)

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from callbacks.results import Results, ResultsTable
 from litmotif.names import BOUNDS
 
-from .. import configs, run_folder
+from .. import configs, run_claim, run_folder
 from ..errors import RequestError
 from ..tables import console
 from .frame import CommandParser
@@ -157,7 +157,7 @@ def test(queue: RunQueue, home: Path) -> int:
     failed = queue.evaluate("test", best, "--verbose", "false")  # our table says it all
     tested = [spec for spec in queue.specs if spec.name not in failed]
     runs = {spec.name: run_folder.find_checkpoint("best", spec.root).parent.parent for spec in tested}
-    found = {name: test_results(run) for name, run in runs.items()}
+    found = {name: test_results(run_claim.newest(run, "test", "results.json").parent) for name, run in runs.items()}
     table = Table("model", "metric", Column("value", justify="right"), "beside", title=f"test, {home.name}")
     for name, results in found.items():
         for number, cells in enumerate(_cells(results)):
