@@ -64,7 +64,9 @@ class RandomPlans(LightningDataModule):
 def make_module(horizon: int = SLOTS) -> MDLMDiT:
     """The 1.2 M model."""
     torch.manual_seed(0)
-    return MDLMDiT(horizon=horizon, view_size=[SIDE, SIDE], hidden_size=128, num_layers=4, crop_border=True)
+    return MDLMDiT(
+        horizon=horizon, view_size=[SIDE, SIDE], network={"hidden_size": 128, "num_layers": 4, "crop_border": True}
+    )
 
 
 def plain_loop(batch: Batch, steps: int) -> float:

@@ -127,7 +127,7 @@ def work(rank: int, processes: int, port: int, strategy: str, batch: int, steps:
         sharding.shard(module, init_device_mesh("cpu", (processes,)), module.entries)
     else:
         learner = DistributedDataParallel(learner)
-    optimizer = optim.adamw(learner, 1e-3, 0.01, (0.9, 0.999), fused=True, sharded=strategy == "zero")
+    optimizer = optim.adamw(learner, optim.Optimizer(sharded=strategy == "zero"))
     traffic, wall, cpu = Traffic(), [], []
     for step in range(WARM + steps):
         distributed.barrier()

@@ -48,7 +48,7 @@ def draw_strip(
     edges: Sequence[tuple[int, int]],
     names: Sequence[str] = (),
     scenes: int = 6,
-    view: View = View(),  # noqa: B008, it is immutable
+    view: View = View(),
 ) -> Figure:
     """Moments of each skeleton side by side, a row each.
 
@@ -77,7 +77,7 @@ def save_animation(
     edges: Sequence[tuple[int, int]],
     names: Sequence[str] = (),
     fps: float = 30.0,
-    view: View = View(),  # noqa: B008, it is immutable
+    view: View = View(),
 ) -> None:
     """A film of all skeletons side by side, each followed by its own camera.
 

@@ -37,7 +37,7 @@ class Jump(NamedTuple):
     unit: str
 
 
-def find_jumps(recording: Recording, limits: Limits = Limits()) -> list[Jump]:  # noqa: B008, it is immutable
+def find_jumps(recording: Recording, limits: Limits = Limits()) -> list[Jump]:
     """All jumps of a recording, by step."""
     pos, quat, joint_pos, fps = recording.root_pos, recording.root_quat, recording.joint_pos, recording.fps
     parts: list[tuple[Tensor, float, Sequence[str], str]] = []  # speeds (T - 1, n), limit, n names, unit
@@ -59,7 +59,7 @@ def find_jumps(recording: Recording, limits: Limits = Limits()) -> list[Jump]:  
 def clean(
     recordings: Sequence[Recording],
     how: Jumps,
-    limits: Limits = Limits(),  # noqa: B008, it is immutable
+    limits: Limits = Limits(),
     shortest: int = 3,
 ) -> tuple[list[Recording], list[Jump]]:
     """Find jumps and do something about them.

@@ -4,15 +4,15 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pkgutil import resolve_name
 from typing import ClassVar, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from litmotif.names import did_you_mean
-
+from ..core.hparams import groups, hint, keys
 from .source_location import Location, locations
 
 ROOT_KEYS = ("seed_everything", "model", "data", "trainer", "ckpt_path", "weights_only", "verbose", "test_after_fit")
@@ -44,11 +44,19 @@ def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str
     key = re.search(r"(?:accept option|Option) '([^']+)'|unrecognized arguments: --([^\s=]+)", message)
     if key:
         path = (key[1] or key[2]).split(".")
-        word = path[0] if path[0] not in ROOT_KEYS else path[-1]
-        found = [location for location in locations(word, files, overrides) if word in location.path]
-        wrong = [location for location in found if word not in _keys(location, word)]
-        location = next(iter(wrong or found), None)
+        found = [(word, each) for word in path for each in _owned(word, files, overrides)]
+        wrong = [(word, each) for word, each in found if word not in {k.split(".")[0] for k in _keys(each, word)}]
+        word, location = next(iter(wrong or found), (path[-1], None))
         return _sentence("there is no key", word, location, _keys(location, word))
+    group = re.search(r"Parser key \"([^\"]+)\":\s*(?:Unable to load config|Expected a dict to be in)", message)
+    if group:
+        word = group[1].split(".")[-1]
+        location = next((each for each in _owned(word, files, overrides) if each.path[-1] == word), None)
+        options = [k for k in _keys(location, word) if k.startswith(f"{word}.")]
+        if location and options:
+            written = f"{location.key}{options[0].removeprefix(word)}"
+            names = ", ".join(option.removeprefix(f"{word}.") for option in options)
+            return f"{location.where}: {location.key} is a group of options: {names}. Did you mean {written!r}?"
     unknown = re.search(r"Expected a dot import path string: ([\w.]+)", message)
     if unknown:
         location = next(locations(unknown[1], files, overrides), None)
@@ -73,8 +81,15 @@ def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str
 def _sentence(what: str, word: str, location: Location | None, candidates: Sequence[str]) -> str:
     if location is None:
         return f"the request: {what} {word!r}."
-    hint = did_you_mean(word, set(candidates) - {word}, count=1) or f" There are: {', '.join(sorted(candidates))}."
-    return f"{location.where}: {what} {word!r}.{hint}"
+    return f"{location.where}: {what} {word!r}.{hint(word, [each for each in candidates if each != word])}"
+
+
+def _owned(word: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[Location]:
+    """Where the key ``word`` stands, on the command line with the class that the files name for its part."""
+    classes = {each.path[0]: each.owner for each in reversed(list(locations("class_path", files, overrides)))}
+    for location in locations(word, files, overrides):
+        if word in location.path:
+            yield location._replace(owner=location.owner or classes.get(location.path[0]))
 
 
 def _import_fault(given: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
@@ -110,7 +125,9 @@ def _keys(location: Location | None, word: str) -> list[str]:
     above = location.path[: location.path.index(word)]
     candidates = [Trainer] if above == ("trainer",) else _public(above)
     chosen = [c for c in candidates if c.__name__ == str(location.owner).rpartition(".")[2]]
-    return sorted({name for owner in chosen or candidates for name in _parameters(owner)}) or list(ROOT_KEYS)
+    owners = chosen or candidates
+    inside = [field.name for owner in owners if (kind := groups(owner).get(above[-1])) for field in fields(kind)]
+    return list(dict.fromkeys(inside or [name for owner in owners for name in keys(owner)])) or list(ROOT_KEYS)
 
 
 def _public(path: Sequence[str]) -> list[type]:
@@ -118,15 +135,3 @@ def _public(path: Sequence[str]) -> list[type]:
     modules = [importlib.import_module(home) for home in homes]
     public = [getattr(module, name) for module in modules for name in module.__all__]
     return [item for item in public if inspect.isclass(item)]
-
-
-def _parameters(owner: type) -> list[str]:
-    """Names of what a constructor takes, by itself or by what it hands on to its bases."""
-    names = []
-    for base in owner.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return [name for name in names if name != "self"]

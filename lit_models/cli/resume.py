@@ -12,7 +12,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.markup import escape
 from rich.table import Table
 
-from ..core.checkpoint import CheckpointError, plain
+from ..core.checkpoint import CheckpointError, plain, written_hparams
+from ..core.hparams import flat
 from .tables import console
 
 
@@ -46,9 +47,10 @@ def reconcile(
     if written != model_class.__name__:
         asked = f"the config asks for {model_class.__name__}"
         raise CheckpointError(f"{path} holds a {written or 'foreign module'}; {asked}. Choose the config of that run.")
-    found = _differences("model", checkpoint.get("hyper_parameters", {}), config, overrides, linked)
+    saved = flat(model_class, written_hparams(checkpoint, model_class))
+    found = _differences("model", saved, config, overrides, linked)
     for difference in found:
-        if difference.explicit and difference.key.removeprefix("model.") in model_class.architecture:
+        if difference.explicit and difference.key.removeprefix("model.") in model_class.shaping():
             raise CheckpointError(
                 f"--{difference.key} {difference.requested}: the checkpoint's network was built with "
                 f"{difference.checkpoint}. Leave the option out, or train a new model without --ckpt_path."
@@ -66,21 +68,23 @@ def reconcile(
 def _differences(
     part: str, saved: Mapping[str, Any], config: Mapping[str, Any], overrides: list[str], linked: Set[str] = frozenset()
 ) -> list[Difference]:
-    """Compare the hyper-parameters of ``model`` or ``data`` key by key."""
+    """Compare the hyper-parameters of ``model`` or ``data`` key by key, the options of a group each by itself."""
     explicit = _explicit_keys(overrides, part)
-    return [
-        Difference(f"{part}.{key}", saved[key], value, value if key in explicit else saved[key], key in explicit)
-        for key, value in config[part]["init_args"].items()
-        if key in saved and key not in linked and plain(saved[key]) != plain(value)
-    ]
+    found = []
+    for key, value in config[part]["init_args"].items():
+        if key in saved and key not in linked and plain(saved[key]) != plain(value):
+            spoken = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in explicit)
+            found.append(Difference(f"{part}.{key}", saved[key], value, value if spoken else saved[key], spoken))
+    return found
 
 
 def _explicit_keys(overrides: list[str], part: str) -> set[str]:
-    """The init arguments of ``part`` that the command line names, itself or by a link."""
+    """What the command line names of ``part``, itself or by a link: groups, options, or what is inside of these."""
     names = [token.partition("=")[0] for token in overrides]
-    own = [name.removeprefix(f"--{part}.") for name in names if name.startswith(f"--{part}.")]
-    keys = {name.removeprefix("init_args.").partition(".")[0] for name in own}
-    return keys | {"seed"} if "--seed_everything" in names else keys
+    own = {
+        name.removeprefix(f"--{part}.").removeprefix("init_args.") for name in names if name.startswith(f"--{part}.")
+    }
+    return own | {"seed"} if "--seed_everything" in names else own
 
 
 @rank_zero_only

@@ -17,6 +17,8 @@ from lightning.pytorch import LightningModule
 
 from litmotif.errors import LitmotifError
 
+from .hparams import flat, strangers
+
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"  # how a ZIP file begins, and what PyTorch wrote before it wrote these
 UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError)
@@ -36,6 +38,11 @@ def describe(module: LightningModule) -> dict[str, Any]:
 def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[str]) -> None:
     """Refuse a checkpoint of another class, or of another value of a hyper-parameter of ``shape``.
 
+    Args:
+        checkpoint: what was read.
+        module: what it is for.
+        shape: keys of hyper-parameters, see ``hparams.keys``.
+
     Raises:
         CheckpointError: names both classes, or the hyper-parameter and both its values.
     """
@@ -45,13 +52,29 @@ def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[
             f"The checkpoint holds a {written}, not a {type(module).__name__}. Choose the config of that class, or "
             "give back the right class with lit_models.load(path)."
         )
-    old = checkpoint.get("hyper_parameters", {})
+    old, now = (flat(type(module), values) for values in (written_hparams(checkpoint, type(module)), module.hparams))
     for name in sorted(shape & old.keys()):
-        if plain(old[name]) != plain(module.hparams[name]):
+        if plain(old[name]) != plain(now[name]):
             raise CheckpointError(
-                f"{name} is {plain(old[name])} in the checkpoint and {plain(module.hparams[name])} here: they do "
-                "not fit. Give it the checkpoint's value, or train a new model."
+                f"{name} is {plain(old[name])} in the checkpoint and {plain(now[name])} here: they do not fit. Give it "
+                "the checkpoint's value, or train a new model."
             )
+
+
+def written_hparams(checkpoint: Mapping[str, Any], owner: type) -> dict[str, Any]:
+    """The hyper-parameters of a checkpoint of a class.
+
+    Raises:
+        CheckpointError: an earlier version wrote it; names each key with the one of now.
+    """
+    hparams = {
+        name: value for name, value in checkpoint.get("hyper_parameters", {}).items() if not name.startswith("_")
+    }
+    if said := strangers(owner, hparams):
+        raise CheckpointError(
+            f"An earlier version wrote this checkpoint. {said} Go on with it in that version, or train a new model."
+        )
+    return hparams
 
 
 def predecessor(path: Path) -> Path | None:
@@ -157,8 +180,8 @@ def load(
     name = checkpoint.get("litmotif", {}).get("class")
     if name not in package.__all__:
         raise CheckpointError(f"{path} holds {name or 'no class name'}: none of {sorted(package.__all__)}.")
-    hparams = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-    module: LightningModule = getattr(package, name)(**hparams)
+    kind = getattr(package, name)
+    module: LightningModule = kind(**written_hparams(checkpoint, kind))
     state = checkpoint.get("current_model_state") if weights == "raw" else None
     try:
         module.load_state_dict(state or checkpoint["state_dict"])

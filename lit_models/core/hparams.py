@@ -1,11 +1,117 @@
-"""Plain hyper-parameters: what YAML can write is what a checkpoint may hold."""
+"""Hyper-parameters: typed groups of options in the constructors, plain values in the checkpoints.
 
-from collections.abc import Mapping, Sequence
+A group is a frozen dataclass that is the default of a parameter, such as ``optimizer=Optimizer(lr=1e-3)``; the same in
+plain values, ``optimizer={"lr": 1e-3}``, is what YAML writes and a checkpoint holds.
+"""
+
+import inspect
+from argparse import ArgumentError as ParserError
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from litmotif.errors import ArgumentTypeError
+from litmotif.names import nearest
 
 PLAIN = (bool, int, float, str, type(None))
+RENAMED = {
+    "learning_rate": "optimizer.lr",
+    "shard_optimizer": "optimizer.sharded",
+    "lr_schedule": "schedule.name",
+    "lr_interval": "schedule.interval",
+    "lr_floor": "schedule.floor",
+    "lr_gamma": "schedule.gamma",
+    "sampling_steps": "sampling.steps",
+}
+"""Keys of earlier versions that have another last name now; a field that has kept its name is found without."""
+
+
+def parameters(owner: type) -> dict[str, inspect.Parameter]:
+    """What a constructor takes, by itself or by what it hands on to its bases."""
+    found: dict[str, inspect.Parameter] = {}
+    for own in _signatures(owner):
+        found = {name: each for name, each in own.items() if each.kind in _NAMED} | found
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own.values()):
+            break
+    return {name: each for name, each in found.items() if name != "self"}
+
+
+def groups(owner: type) -> dict[str, type]:
+    """The groups among what a class and its bases take, by name."""
+    defaults = {name: each.default for own in _signatures(owner) for name, each in own.items()}
+    return {name: type(default) for name, default in defaults.items() if is_dataclass(default)}
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _signatures(owner: type) -> list[Mapping[str, inspect.Parameter]]:
+    """The parameters of each constructor, those of the class before those of its bases."""
+    own = [vars(base)["__init__"] for base in owner.__mro__ if "__init__" in vars(base) and base is not object]
+    return [inspect.signature(each).parameters for each in own]
+
+
+def keys(owner: type) -> list[str]:
+    """What a constructor takes, as one writes it on the command line: ``seed``, ``optimizer.lr``."""
+    inside = {name: [f"{name}.{field.name}" for field in fields(kind)] for name, kind in groups(owner).items()}
+    return [key for name in parameters(owner) for key in inside.get(name, [name])]
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """A sentence with what an unknown key is called now, or was probably meant by it, with a blank before it.
+
+    Args:
+        name: without a group before it.
+        known: see ``keys``.
+    """
+    by_last_name = {key.rpartition(".")[2]: key for key in reversed(known)}
+    now = RENAMED.get(name, by_last_name.get(name))
+    if now in known:
+        return f" It is {now!r} now."
+    near = nearest(name, by_last_name, count=1)
+    return f" Did you mean {by_last_name[near[0]]!r}?" if near else f" There are: {', '.join(sorted(known))}."
+
+
+def strangers(owner: type, names: Iterable[str]) -> str:
+    """A sentence for each keyword that a constructor does not take, with what it is called now; empty for none."""
+    unknown = [name for name in names if name not in parameters(owner)]
+    return " ".join(f"{owner.__name__} has no {name!r}.{hint(name, keys(owner))}" for name in unknown)
+
+
+def flat(owner: type, hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain hyper-parameters by ``keys``: the options of groups beside those that stand alone."""
+    inside = {name: hparams[name] for name in groups(owner).keys() & hparams.keys()}
+    options = {f"{name}.{key}": value for name, group in inside.items() for key, value in group.items()}
+    return {name: value for name, value in hparams.items() if name not in inside} | options
+
+
+def as_group(kind: type, value: Any, where: str) -> Any:
+    """A group of options, from itself or from plain values; options that are left out have their defaults.
+
+    Args:
+        kind: its dataclass.
+        value: an object of it, or a mapping.
+        where: what it is called, for messages.
+
+    Raises:
+        ArgumentTypeError: neither of both, an unknown option, or a value of the wrong type.
+    """
+    if isinstance(value, kind):
+        return value
+    known = [field.name for field in fields(kind)]
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(f"{where}={value!r}: a group of options now. Give {known[0]} and the like inside it.")
+    for name in value:
+        if name not in known:
+            raise ArgumentTypeError(f"{where} has no {name!r}.{hint(str(name), known)}")
+    from jsonargparse import ArgumentParser  # only a group in plain values needs it
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--group", type=kind)
+    try:
+        return parser.instantiate(parser.parse_object({"group": dict(value)})).group
+    except ParserError as error:
+        raise ArgumentTypeError(" ".join(str(error).split()).replace('Parser key "group', f'"{where}')) from error
 
 
 def require_plain(hparams: Mapping[str, Any], owner: str) -> None:

@@ -1,6 +1,7 @@
 """The thin base of every algorithm: plain hyper-parameters, AdamW and a schedule, seeded steps, honest failures."""
 
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from lightning.pytorch import Trainer
@@ -16,12 +17,13 @@ from litmotif.seeding import generator, seed_globally
 
 from . import optim, sharding
 from .checkpoint import describe, require_fit
-from .hparams import require_plain
+from .hparams import as_group, groups, keys, require_plain, strangers
 from .lightning_internals import begin_validation, mend_progress
 from .training_log import TrainingLog
 
 NEVER = 2**31
 """Epochs after which Lightning would step a schedule that counts epochs."""
+Group = TypeVar("Group")
 
 
 class NonFiniteLossError(LitmotifError, RuntimeError):
@@ -34,59 +36,59 @@ class BaseModule(TrainingLog):
     The hyper-parameters of the subclass and of this class are saved by this constructor, so a subclass calls
     ``super().__init__(**kwargs)`` first and finds all of them in ``self.hparams``.
 
+    Options come in groups, frozen dataclasses; a group may also be given as a dictionary of some of its options.
+
     Args:
-        optimizer: ``adamw``, or ``muon``: orthogonalised steps of the layers' matrices, AdamW for all else.
-        lr: peak learning rate.
-        weight_decay: decoupled decay of the weight matrices.
-        betas: AdamW's decay rates.
-        fused: AdamW's fused kernel, where the device has one and the precision is not mixed.
-        lr_schedule: shape of the learning rate; ``plateau`` follows ``monitor``.
-        lr_interval: the unit in which the schedule counts, ``step`` or ``epoch``.
-        warmup: linear warm-up, in ``lr_interval``.
-        lr_floor: smallest learning rate as a fraction of ``lr``.
-        lr_gamma: factor an interval of ``exponential``, and of each reduction of ``plateau``.
-        patience: evaluations without improvement before ``plateau`` reduces.
-        monitor: the metric that ``plateau`` follows.
+        optimizer: of the weights.
+        schedule: of the learning rate.
         activation_checkpointing: keep only the inputs of each block for the backward pass: less memory, a third more
             computation, the same gradients.
-        shard_optimizer: each process of ``ddp`` keeps the optimiser's state of its share of the parameters (ZeRO stage
-            1): the same numbers; nothing changes on one process.
         seed: seeds every random number of the training steps.
+        **unknown: none; a keyword of an earlier version is answered with the one of now.
 
     Raises:
-        TypeError: a hyper-parameter is not a plain value.
+        TypeError: an unknown keyword, or a hyper-parameter that is not a plain value.
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset()
     """Names of the hyper-parameters that shape the network: a checkpoint fits only where they are equal."""
+    shapeless: ClassVar[frozenset[str]] = frozenset({"network.dropout"})
+    """Options within the groups of ``architecture`` that do not shape it."""
     entries: ClassVar[tuple[str, ...]] = ()
     """The methods by which its networks are called; none: they cannot be sharded."""
 
     def __init__(
         self,
-        optimizer: optim.OptimizerName = "adamw",
-        lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        betas: tuple[float, float] = (0.9, 0.999),
-        fused: bool = True,
-        lr_schedule: optim.ScheduleName = "constant",
-        lr_interval: Literal["step", "epoch"] = "step",
-        warmup: int = 0,
-        lr_floor: float = 0.0,
-        lr_gamma: float = 0.5,
-        patience: int = 5,
-        monitor: str = "val/loss",
+        optimizer: optim.Optimizer = optim.Optimizer(),
+        schedule: optim.Schedule = optim.Schedule(),
         activation_checkpointing: bool = False,
-        shard_optimizer: bool = False,
         seed: int = 0,
+        **unknown: Any,
     ) -> None:
         super().__init__()
         self._configured = False
         self._restored_metric: float | None = None
+        if unknown:
+            raise ArgumentTypeError(strangers(type(self), unknown))
         self.save_hyperparameters()
+        self._groups = {
+            name: as_group(kind, self.hparams[name], f"{type(self).__name__}.{name}")
+            for name, kind in groups(type(self)).items()
+        }
+        whole = {name: asdict(group) for name, group in self._groups.items()}
+        self.save_hyperparameters({**self.hparams, **whole})
         require_plain(self.hparams, type(self).__name__)
-        if lr_schedule == "plateau" and warmup:
-            raise ArgumentError("lr_schedule='plateau' has no warm-up: set warmup to 0 or choose another schedule.")
+
+    @classmethod
+    def shaping(cls) -> frozenset[str]:
+        """Keys of ``architecture``, each option of its groups by itself."""
+        named = {key for key in keys(cls) if {key, key.partition(".")[0]} & cls.architecture}
+        return frozenset(named - cls.shapeless)
+
+    def group(self, kind: type[Group]) -> Group:
+        """The options of this kind that the constructor was given."""
+        (found,) = (group for group in self._groups.values() if type(group) is kind)
+        return found
 
     @property
     def attached(self) -> Trainer | None:
@@ -148,44 +150,44 @@ class BaseModule(TrainingLog):
             ValueError: the state is to be sharded, and the strategy does so by itself, or the module by hand cannot; or
                 Muon is asked for where no process has whole matrices.
         """
-        h, strategy = self.hparams, self.trainer.strategy
-        sharded = h["shard_optimizer"] and self.trainer.world_size > 1
+        options, strategy = self.group(optim.Optimizer), self.trainer.strategy
+        sharded = options.sharded and self.trainer.world_size > 1
         if sharded and not (self.automatic_optimization and isinstance(strategy, DDPStrategy)):
             raise ArgumentError(
-                "shard_optimizer belongs to trainer.strategy=ddp, and not to reinforcement learning: leave it out here."
+                "optimizer.sharded belongs to trainer.strategy=ddp, and not to reinforcement learning: leave it out."
             )
-        fused = h["fused"] and not str(self.trainer.precision).endswith("-mixed")  # Lightning cannot clip these
-        settings = (h["lr"], h["weight_decay"], tuple(h["betas"]), fused)
-        if h["optimizer"] == "adamw":
-            return optim.adamw(trained, *settings, sharded)
+        fused = options.fused and not str(self.trainer.precision).endswith("-mixed")  # Lightning cannot clip these
+        options = replace(options, fused=fused, sharded=sharded)
+        if options.name == "adamw":
+            return optim.adamw(trained, options)
         if sharded or not (isinstance(strategy, SingleDeviceStrategy) or type(strategy) is DDPStrategy):
             raise ArgumentError(
-                "optimizer='muon' needs whole matrices in each process: use trainer.strategy=ddp and "
-                "shard_optimizer=false, or optimizer='adamw'."
+                "optimizer.name='muon' needs whole matrices in each process: use trainer.strategy=ddp and "
+                "optimizer.sharded=false, or optimizer.name='adamw'."
             )
-        return optim.muon(trained, *settings)
+        return optim.muon(trained, options)
 
     def with_schedule(self, optimizer: Optimizer) -> OptimizerLRSchedulerConfig:
         """An optimiser and the schedule of its learning rate."""
-        h = self.hparams
-        if h["lr_schedule"] == "plateau":
+        schedule, peak = self.group(optim.Schedule), self.group(optim.Optimizer).lr
+        if schedule.name == "plateau":
             plateau = ReduceLROnPlateau(
-                optimizer, factor=h["lr_gamma"], patience=h["patience"], min_lr=h["lr"] * h["lr_floor"]
+                optimizer, factor=schedule.gamma, patience=schedule.patience, min_lr=peak * schedule.floor
             )
             return {
                 "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": plateau, "monitor": h["monitor"], "frequency": NEVER},
+                "lr_scheduler": {"scheduler": plateau, "monitor": schedule.monitor, "frequency": NEVER},
             }
         total: float = self.trainer.estimated_stepping_batches
-        if h["lr_interval"] == "epoch":
+        if schedule.interval == "epoch":
             epochs = self.trainer.max_epochs or -1
             total = epochs if epochs > 0 else float("inf")
-        factor = optim.multiplier(h["lr_schedule"], total, h["warmup"], h["lr_floor"], h["lr_gamma"])
+        factor = optim.multiplier(schedule, total)
         scheduler = LambdaLR(optimizer, factor)  # its only state is a counter: a resumed run may change its shape
-        frequency = NEVER if h["lr_interval"] == "epoch" else 1
+        frequency = NEVER if schedule.interval == "epoch" else 1
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": h["lr_interval"], "frequency": frequency},
+            "lr_scheduler": {"scheduler": scheduler, "interval": schedule.interval, "frequency": frequency},
         }
 
     def on_train_epoch_end(self) -> None:
@@ -213,12 +215,12 @@ class BaseModule(TrainingLog):
                 scheduler.step(self._followed())
 
     def _followed(self) -> float:
-        name, known = self.hparams["monitor"], self.trainer.callback_metrics
+        name, known = self.group(optim.Schedule).monitor, self.trainer.callback_metrics
         if name in known:
             return float(known[name])
         if self._restored_metric is None:
             raise ArgumentError(
-                f"lr_schedule='plateau' follows {name!r}, which nobody logs. Set monitor: {sorted(known)}."
+                f"schedule.name='plateau' follows {name!r}, which nobody logs. Set schedule.monitor: {sorted(known)}."
             )
         return self._restored_metric
 
@@ -232,9 +234,9 @@ class BaseModule(TrainingLog):
             batch_idx = self.trainer.fit_loop.epoch_loop.batch_idx
             raise NonFiniteLossError(
                 f"loss is {loss.detach().tolist()} at step {self.global_step}, batch {batch_idx} of epoch "
-                f"{self.current_epoch}; the weights are those before this step. Lower lr (now {self.hparams['lr']}), "
-                "lengthen warmup, set trainer.gradient_clip_val, or look at this batch with "
-                "trainer.detect_anomaly=true."
+                f"{self.current_epoch}; the weights are those before this step. Lower optimizer.lr (now "
+                f"{self.group(optim.Optimizer).lr}), lengthen schedule.warmup, set trainer.gradient_clip_val, or look "
+                "at this batch with trainer.detect_anomaly=true."
             )
 
     # ------------------------------------------------------------------ checkpoints
@@ -244,7 +246,7 @@ class BaseModule(TrainingLog):
         if self.trainer.state.fn == "fit":
             checkpoint["litmotif"]["training_log"] = self.save_training_log()
             mend_progress(self.trainer, checkpoint)
-        if self.hparams["monitor"] in self.trainer.callback_metrics or self._restored_metric is not None:
+        if self.group(optim.Schedule).monitor in self.trainer.callback_metrics or self._restored_metric is not None:
             checkpoint["litmotif"]["monitored"] = self._followed()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -255,16 +257,16 @@ class BaseModule(TrainingLog):
                 optimiser.
         """
         training = self.attached is not None and self.attached.training
-        require_fit(checkpoint, self, self.architecture | ({"optimizer"} if training else set()))
+        require_fit(checkpoint, self, self.shaping() | ({"optimizer.name"} if training else set()))
         self._restored_metric = checkpoint.get("litmotif", {}).get("monitored")
         if training:
             self.restore_training_log(checkpoint.get("litmotif", {}).get("training_log", {}))
-        old = checkpoint.get("hyper_parameters", {})
+        now, old = self.hparams["optimizer"], checkpoint.get("hyper_parameters", {}).get("optimizer", {})
         optim.rescale_restored(
             checkpoint.get("optimizer_states", []),
             checkpoint.get("lr_schedulers", []),
-            lr=self.hparams["lr"] / old.get("lr", self.hparams["lr"]),
-            decay=self.hparams["weight_decay"],
+            lr=now["lr"] / old.get("lr", now["lr"]),
+            decay=now["weight_decay"],
         )
         if training and "current_model_state" in checkpoint:
             callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]

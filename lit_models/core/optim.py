@@ -1,19 +1,71 @@
-"""AdamW with decay groups, Muon, and learning-rate schedules stepped per step or per epoch."""
+"""Optimiser and schedule: AdamW with decay groups, Muon, and learning-rate schedules stepped per step or per epoch."""
 
 import math
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
-from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch import nn, optim
 
 from litmotif.errors import ArgumentError
 
 from .muon import MuonWithAdamW, matrices
 
-OptimizerName = Literal["adamw", "muon"]
-ScheduleName = Literal["constant", "cosine", "linear", "exponential", "plateau"]
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Optimiser of the weights.
+
+    Attributes:
+        name: ``adamw``, or ``muon``: orthogonalised steps of the layers' matrices, AdamW for all else.
+        lr: peak learning rate.
+        weight_decay: decoupled decay of the weight matrices.
+        betas: AdamW's decay rates of the two moments.
+        fused: AdamW's fused kernel, where every parameter's device has one and the precision is not mixed.
+        sharded: each process of ``ddp`` keeps the state of its share of the parameters, updates these, and sends them
+            to the others (ZeRO stage 1): the same numbers; nothing changes on one process.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    fused: bool = True
+    sharded: bool = False
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Schedule of the learning rate.
+
+    Attributes:
+        name: ``constant``; ``cosine`` or ``linear`` from 1 down to ``floor`` over the run; ``exponential``: ``gamma``
+            to the power of the intervals since the warm-up, never under ``floor``; ``plateau`` follows ``monitor``.
+        interval: the unit in which it counts.
+        warmup: intervals of linear warm-up, ``(i + 1) / warmup``.
+        floor: smallest learning rate as a fraction of the peak, in [0, 1].
+        gamma: factor an interval of ``exponential``, and of each reduction of ``plateau``, in (0, 1].
+        patience: evaluations without improvement before ``plateau`` reduces.
+        monitor: the metric that ``plateau`` follows.
+
+    Raises:
+        ValueError: ``plateau`` with a warm-up.
+    """
+
+    name: Literal["constant", "cosine", "linear", "exponential", "plateau"] = "constant"
+    interval: Literal["step", "epoch"] = "step"
+    warmup: int = 0
+    floor: float = 0.0
+    gamma: float = 0.5
+    patience: int = 5
+    monitor: str = "val/loss"
+
+    def __post_init__(self) -> None:
+        if self.name == "plateau" and self.warmup:
+            raise ArgumentError(
+                "schedule.name='plateau' has no warm-up: set schedule.warmup to 0 or choose another schedule."
+            )
 
 
 def decay_groups(
@@ -34,67 +86,49 @@ def has_fused_kernel(module: nn.Module) -> bool:
     return {parameter.device.type for parameter in module.parameters()} <= {"cpu", "cuda", "mps", "xpu"}
 
 
-def adamw(
-    module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float], fused: bool, sharded: bool = False
-) -> Optimizer:
-    """AdamW (Loshchilov & Hutter, arXiv:1711.05101) over ``decay_groups``.
-
-    Args:
-        module: its trainable parameters are optimised.
-        lr: peak learning rate.
-        weight_decay: decoupled decay of the matrices.
-        betas: decay rates of the two moments.
-        fused: use the fused kernel where every parameter lies on a device that has one.
-        sharded: each process keeps the two moments of its share of the parameters, updates these, and sends them to the
-            others; the numbers are the same.
-    """
-    groups = decay_groups(module, weight_decay)
-    options: dict[str, Any] = {"lr": lr, "betas": betas, "fused": fused and has_fused_kernel(module)}
-    if not sharded:
-        return AdamW(groups, **options)
+def adamw(module: nn.Module, options: Optimizer) -> optim.Optimizer:
+    """AdamW (Loshchilov & Hutter, arXiv:1711.05101) over ``decay_groups`` of the module's trainable parameters."""
+    groups = decay_groups(module, options.weight_decay)
+    fused = options.fused and has_fused_kernel(module)
+    settings: dict[str, Any] = {"lr": options.lr, "betas": options.betas, "fused": fused}
+    if not options.sharded:
+        return optim.AdamW(groups, **settings)
     from .zero import ShardedOptimizer  # takes PyTorch a quarter of a second
 
-    return ShardedOptimizer(groups, AdamW, parameters_as_bucket_view=True, **options)  # sent in one piece a process
+    return ShardedOptimizer(groups, optim.AdamW, parameters_as_bucket_view=True, **settings)  # one piece a process
 
 
-def muon(module: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float], fused: bool) -> Optimizer:
-    """Muon for the matrices of ``module``'s layers, AdamW over ``decay_groups`` of the rest, see ``MuonWithAdamW``.
-
-    Args:
-        module: its trainable parameters are optimised.
-        lr: peak learning rate of both.
-        weight_decay: decoupled decay of all that has two dimensions or more.
-        betas: AdamW's decay rates of the two moments.
-        fused: AdamW's fused kernel, as in ``adamw``.
+def muon(module: nn.Module, options: Optimizer) -> optim.Optimizer:
+    """Muon for the matrices of the module's layers, AdamW over ``decay_groups`` of the rest, see ``MuonWithAdamW``.
 
     Raises:
         ValueError: no layer has a matrix.
     """
     hidden = matrices(module)
     if not hidden:
-        raise ArgumentError("optimizer='muon': none of the layers to train has a matrix. Use optimizer='adamw'.")
-    others = decay_groups(module, weight_decay, without=hidden)
-    return MuonWithAdamW(hidden, others, lr, weight_decay, betas, fused and has_fused_kernel(module))
+        raise ArgumentError(
+            "optimizer.name='muon': none of the layers to train has a matrix. Use optimizer.name='adamw'."
+        )
+    others = decay_groups(module, options.weight_decay, without=hidden)
+    fused = options.fused and has_fused_kernel(module)
+    return MuonWithAdamW(hidden, others, options.lr, options.weight_decay, options.betas, fused)
 
 
-def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamma: float) -> Callable[[int], float]:
-    """The factor on the peak learning rate after ``i`` steps (or epochs).
+def multiplier(schedule: Schedule, total: float) -> Callable[[int], float]:
+    """The factor on the peak learning rate after ``i`` intervals.
 
     Args:
-        name: ``constant``; ``cosine`` or ``linear`` from 1 down to ``floor`` over ``total``; ``exponential``:
-            ``gamma ** i``, never under ``floor``.
-        total: steps (or epochs) of the whole run, warm-up included.
-        warmup: steps (or epochs) of linear warm-up, ``(i + 1) / warmup``.
-        floor: smallest factor, in [0, 1].
-        gamma: decay of ``exponential`` a step (or epoch), in (0, 1].
+        schedule: its shape.
+        total: intervals of the whole run, warm-up included.
 
     Raises:
         ValueError: the schedule needs a finite length and the run has none.
     """
+    name, warmup, floor = schedule.name, schedule.warmup, schedule.floor
     if name in ("cosine", "linear") and not math.isfinite(total):
         raise ArgumentError(
-            f"lr_schedule={name!r} needs a run of known length: set trainer.max_steps or trainer.max_epochs, "
-            "or choose lr_schedule 'constant', 'exponential' or 'plateau'."
+            f"schedule.name={name!r} needs a run of known length: set trainer.max_steps or trainer.max_epochs, "
+            "or choose 'constant', 'exponential' or 'plateau'."
         )
 
     def factor(i: int) -> float:
@@ -105,7 +139,7 @@ def multiplier(name: ScheduleName, total: float, warmup: int, floor: float, gamm
             return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
         if name == "linear":
             return floor + (1 - floor) * (1 - progress)
-        return max(floor, gamma ** (i - warmup)) if name == "exponential" else 1.0
+        return max(floor, schedule.gamma ** (i - warmup)) if name == "exponential" else 1.0
 
     return factor
 

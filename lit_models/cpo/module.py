@@ -25,7 +25,7 @@ class CPO(OnPolicy):
     Without ``cost_limits`` it is TRPO (Schulman et al. 2015).
 
     Args:
-        target_kl: radius of the trust region, mean KL an update, nats; ``lr_schedule`` shapes it as it does ``lr``.
+        target_kl: radius of the trust region, mean KL an update, nats; ``schedule`` shapes it too.
         damping: added to the Fisher matrix, as a fraction of the mean of its diagonal.
         cg_iterations: of conjugate gradient, at most.
         cg_tolerance: relative residual at which it stops.
@@ -69,7 +69,9 @@ class CPO(OnPolicy):
         """Let changed hyper-parameters win over the restored optimiser's."""
         super().on_load_checkpoint(checkpoint)
         h, old = self.hparams, checkpoint.get("hyper_parameters", {})
-        ratio = h["target_kl"] / old.get("target_kl", h["target_kl"]) / (h["lr"] / old.get("lr", h["lr"]))
+        peak = h["optimizer"]["lr"]
+        critics = peak / old.get("optimizer", {}).get("lr", peak)
+        ratio = h["target_kl"] / old.get("target_kl", h["target_kl"]) / critics
         for state in checkpoint.get("optimizer_states", [])[1:]:
             for group in state["param_groups"]:
                 group |= {name: h[name] for name in TRUST_REGION}

@@ -14,6 +14,7 @@ from torch import Tensor
 from litmotif.batches.rollouts import Rollout
 from litmotif.errors import ArgumentError, LitmotifError
 
+from ..core import optim
 from .acting import Acting
 from .advantage import gae
 from .environments import CollectorLike
@@ -52,7 +53,7 @@ class OnPolicy(Acting):
         critic_passes: through the samples of an update.
         critic_batch: samples of a step of the critics, all processes together.
         recovery_patience: updates in recovery without a new lowest cost after which the run stops; None never stops.
-        kwargs: of ``Acting`` and ``BaseModule``; ``lr`` is the critics'.
+        kwargs: of ``Acting`` and ``BaseModule``; ``optimizer`` is the critics'.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class OnPolicy(Acting):
 
     # ------------------------------------------------------------------ optimisers
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Of the critics: the one that ``lr`` is about. Only the policy's steps count as steps of the trainer."""
-        if self.hparams["lr_schedule"] == "plateau":
-            raise ArgumentError("lr_schedule='plateau' needs steps that the trainer makes; choose another schedule.")
+        """Of the critics: ``optimizer`` is theirs. Only the policy's steps count as steps of the trainer."""
+        if self.group(optim.Schedule).name == "plateau":
+            raise ArgumentError("schedule.name='plateau' needs steps that the trainer makes; choose another schedule.")
         return self.with_schedule(self.make_optimizer(self.critics))
 
     # ------------------------------------------------------------------ training

@@ -20,7 +20,7 @@ class PPOLagrangian(OnPolicy):
         lambda_i <- max(0, lambda_i + multiplier_lr * (J_ci - d_i) / d_i)
 
     Args:
-        policy_lr: learning rate of the policy, shaped by ``lr_schedule`` as ``lr`` is.
+        policy_lr: learning rate of the policy, shaped by ``schedule`` as the critics' is.
         clip: of the ratio of the new policy's probability to the old one's.
         policy_passes: through the samples of an update.
         policy_batch: samples of a step of the policy, all processes together.

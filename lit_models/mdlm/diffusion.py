@@ -16,6 +16,28 @@ from torch import Tensor
 
 ScheduleName = Literal["linear", "polynomial", "mdlm_cosine", "cosine_squared", "maskgit_cosine", "geometric"]
 
+
+@dataclass(frozen=True)
+class Objective:
+    """Training objective of masked diffusion.
+
+    Attributes:
+        noise_schedule: alpha(t), by its unambiguous name.
+        corruption: masked slots are the MASK embedding (``mask``), or Gaussian noise on top of it (``noise``).
+        loss_weight: ``nelbo`` weights by w(t); ``uniform`` is the mean over masked slots (MaskGIT's).
+        weight_clip: largest w(t).
+        draws_per_plan: corrupted copies of each plan a step; they share one encoding of the observation.
+        validation_levels: numbers of masked slots at which the NELBO is evaluated; None takes all L, exactly.
+    """
+
+    noise_schedule: ScheduleName = "linear"
+    corruption: Literal["mask", "noise"] = "mask"
+    loss_weight: Literal["nelbo", "uniform"] = "nelbo"
+    weight_clip: float = 1000.0
+    draws_per_plan: int = 1
+    validation_levels: int | None = None
+
+
 HALF_PI = math.pi / 2
 POWER = 2.0
 """Exponent N of the polynomial schedule."""

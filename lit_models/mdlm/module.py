@@ -1,7 +1,7 @@
 """MDLM-DiT as a LightningModule: masked diffusion learns to plan."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from litmotif.seeding import generator
 from ..core.evaluation import MODEL, EvaluatedModule, measure_rows
 from ..core.modes import evaluating
 from . import diffusion
+from .diffusion import Objective
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
-from .network import END, MASK, Memory, PlanDiT
-from .observation import Positions
-from .samplers import Sampler, SamplerName, sample
+from .network import END, MASK, Memory, Network, PlanDiT
+from .samplers import Sampler, Sampling, sample
 
 
 class MDLMDiT(EvaluatedModule):
@@ -25,44 +25,13 @@ class MDLMDiT(EvaluatedModule):
         horizon: plan slots L, END included.
         view_size: width and height of the observed grid.
         words: vocabulary of the mission; word i has id i + 1.
-        hidden_size: token width.
-        num_layers: DiT blocks.
-        num_heads: attention heads.
-        mlp_ratio: width of the perceptrons over ``hidden_size``.
-        dropout: rate in the blocks.
-        crop_border: drop the outermost ring of cells, the outer wall of a full view.
-        skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
-        positions: place cells by column and row (``absolute``), by steps ahead of and beside the agent
-            (``egocentric``), or by ``both``.
-        time_conditioning: show t to the network (not needed in theory: arXiv:2409.02908).
-        noise_schedule: alpha(t), by its unambiguous name.
-        corruption: masked slots are the MASK embedding (``mask``), or Gaussian noise on top of it (``noise``).
-        loss_weight: ``nelbo`` weights by w(t); ``uniform`` is the mean over masked slots (MaskGIT's).
-        weight_clip: largest w(t).
-        draws_per_plan: corrupted copies of each plan a step; they share one encoding of the observation.
-        validation_levels: numbers of masked slots at which the NELBO is evaluated; None takes all L, exactly.
-        sampler: ``confidence``, ``first_hitting`` or ``ancestral``.
-        sampling_steps: model evaluations a plan; None takes L.
-        temperature: of the sampler; 0 takes the likeliest action.
-        replan_every: closed loop, a new plan after so many actions; None executes the plan to its end.
+        network: its sizes, and what it is told.
+        objective: what is learned.
+        sampling: how plans are drawn.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
-    architecture: ClassVar[frozenset[str]] = frozenset(
-        {
-            "horizon",
-            "view_size",
-            "words",
-            "hidden_size",
-            "num_layers",
-            "num_heads",
-            "mlp_ratio",
-            "crop_border",
-            "time_conditioning",
-            "skip_empty",
-            "positions",
-        }
-    )
+    architecture: ClassVar[frozenset[str]] = frozenset({"horizon", "view_size", "words", "network"})
     entries: ClassVar[tuple[str, ...]] = ("encode", "decode")
     headline: ClassVar[str] = "nelbo"
     progress_bar: ClassVar[tuple[str, ...]] = ("nelbo", "success")
@@ -72,50 +41,22 @@ class MDLMDiT(EvaluatedModule):
         horizon: int,
         view_size: Sequence[int],
         words: Sequence[str] = (),
-        hidden_size: int = 128,
-        num_layers: int = 4,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        crop_border: bool = False,
-        skip_empty: bool = False,
-        positions: Positions = "absolute",
-        time_conditioning: bool = False,
-        noise_schedule: diffusion.ScheduleName = "linear",
-        corruption: Literal["mask", "noise"] = "mask",
-        loss_weight: Literal["nelbo", "uniform"] = "nelbo",
-        weight_clip: float = 1000.0,
-        draws_per_plan: int = 1,
-        validation_levels: int | None = None,
-        sampler: SamplerName = "confidence",
-        sampling_steps: int | None = None,
-        temperature: float = 0.0,
-        replan_every: int | None = None,
+        network: Network = Network(),
+        objective: Objective = Objective(),
+        sampling: Sampling = Sampling(),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.network = PlanDiT(
-            horizon,
-            view_size,
-            len(words),
-            hidden_size,
-            num_layers,
-            num_heads,
-            mlp_ratio,
-            dropout,
-            crop_border,
-            skip_empty,
-            positions,
-            time_conditioning,
-        )
-        self.schedule = diffusion.SCHEDULES[noise_schedule]
+        self.objective, self.sampling = self.group(Objective), self.group(Sampling)
+        self.network = PlanDiT(horizon, view_size, len(words), self.group(Network))
+        self.schedule = diffusion.SCHEDULES[self.objective.noise_schedule]
         self.horizon = horizon
         self.likelihood = PlanLikelihood()
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: PlanBatch, batch_idx: int) -> Tensor:
         """The weighted loss at low-discrepancy times; the true NELBO is logged beside it, whatever the weight."""
-        draws, world = self.hparams["draws_per_plan"], self.trainer.world_size
+        draws, world = self.objective.draws_per_plan, self.trainer.world_size
         rows = len(batch.plan) * world
         source = self.step_generator(self.batches_so_far)  # one draw for the global batch; this rank takes its rows
         t = diffusion.low_discrepancy_times(rows * draws, source).view(draws, rows)
@@ -133,10 +74,10 @@ class MDLMDiT(EvaluatedModule):
         nll = self._nll(plan, masked, memory, t, noise)  # (M * B, L)
         weight = self.schedule.weight(t)
         nelbo = (weight * nll.sum(dim=1)).mean()
-        if self.hparams["loss_weight"] == "uniform":
+        if self.objective.loss_weight == "uniform":
             loss = nll.sum() * world / masked_everywhere.sum()
         else:
-            loss = (weight.clamp(max=self.hparams["weight_clip"]) * nll.sum(dim=1)).mean() / self.horizon
+            loss = (weight.clamp(max=self.objective.weight_clip) * nll.sum(dim=1)).mean() / self.horizon
         self.log_means({"train/loss": loss, "train/nelbo": nelbo}, rows)
         return loss
 
@@ -146,9 +87,9 @@ class MDLMDiT(EvaluatedModule):
 
     def _noise(self, source: torch.Generator, *rows: int) -> Tensor | None:
         """What stands at masked slots besides their MASK embedding: (*rows, L, D), or nothing."""
-        if self.hparams["corruption"] == "mask":
+        if self.objective.corruption == "mask":
             return None
-        size = (*rows, self.horizon, self.hparams["hidden_size"])
+        size = (*rows, self.horizon, self.group(Network).hidden_size)
         return torch.randn(size, generator=source, device=source.device)
 
     # ------------------------------------------------------------------ evaluation
@@ -166,7 +107,7 @@ class MDLMDiT(EvaluatedModule):
 
     def evaluate_nelbo(self, batch: PlanBatch) -> Tensor:
         """The NELBO of each plan (B,), nats, at fixed numbers of masked slots and seeded masks."""
-        levels = min(self.hparams["validation_levels"] or self.horizon, self.horizon)
+        levels = min(self.objective.validation_levels or self.horizon, self.horizon)
         sources = [generator(self.hparams["seed"], int(item)) for item in batch.item]
         coins = torch.stack([torch.rand(levels * self.horizon + 1, generator=source) for source in sources])
         counts = diffusion.level_counts(self.horizon, levels, coins[:, 0])  # (B, K)
@@ -192,7 +133,7 @@ class MDLMDiT(EvaluatedModule):
         if simulator is None or not hasattr(simulator, "rollout") or self.trainer.sanity_checking:
             return {}
         rank, world = self.global_rank, self.trainer.world_size
-        model = simulator.rollout(self.policy(), split, self.hparams["replan_every"], rank, world)
+        model = simulator.rollout(self.policy(), split, self.sampling.replan_every, rank, world)
         return {MODEL: model} | (simulator.baselines(split, rank, world) if split == "test" else {})
 
     # ------------------------------------------------------------------ planning
@@ -237,7 +178,6 @@ class MDLMDiT(EvaluatedModule):
 
     @torch.no_grad()
     def _plan(self, observation: Observation, source: torch.Generator) -> Tensor:
-        h = self.hparams
         moved = Observation(
             *(part.to(self.device) for part in (observation.image, observation.direction, observation.mission))
         )
@@ -247,7 +187,7 @@ class MDLMDiT(EvaluatedModule):
             noise = None if noise is None else noise.to(self.device)
             return self.network.decode(tokens.to(self.device), memory, t.to(self.device), noise)
 
-        sampler = Sampler(denoise, self.horizon, MASK, END, self.schedule, h["temperature"], source)
+        sampler = Sampler(denoise, self.horizon, MASK, END, self.schedule, self.sampling.temperature, source)
         with evaluating(self):
             memory = self.network.encode(moved)
-            return sample(sampler, h["sampler"], len(moved.direction), h["sampling_steps"])
+            return sample(sampler, self.sampling.sampler, len(moved.direction), self.sampling.steps)

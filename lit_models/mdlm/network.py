@@ -5,6 +5,7 @@ serves every draw of a training step and every step of a sampler.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,34 @@ END = 7
 """Output id of the end of a plan."""
 MASK = 8
 """Input id of a masked slot; the output head has no class for it."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of ``PlanDiT``, and what it is told.
+
+    Attributes:
+        hidden_size: token width D.
+        num_layers: DiT blocks.
+        num_heads: attention heads.
+        mlp_ratio: width of the perceptrons over ``hidden_size``.
+        dropout: rate in the blocks.
+        crop_border: drop the outermost ring of cells, the outer wall of a full view.
+        skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
+        positions: place cells by column and row (``absolute``), by steps ahead of and beside the agent
+            (``egocentric``), or by ``both``.
+        time_conditioning: show t to the plan's adaLN (not needed in theory: arXiv:2409.02908).
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    mlp_ratio: float = 4.0
+    dropout: float = 0.0
+    crop_border: bool = False
+    skip_empty: bool = False
+    positions: Positions = "absolute"
+    time_conditioning: bool = False
 
 
 class Memory(NamedTuple):
@@ -49,39 +78,20 @@ class PlanDiT(nn.Module):
         horizon: plan slots L.
         view_size: width and height of the observed grid.
         num_words: size of the mission's vocabulary, 0 without missions.
-        hidden_size: token width D.
-        num_layers: blocks.
-        num_heads: attention heads.
-        mlp_ratio: width of the perceptrons over D.
-        dropout: rate in the blocks.
-        crop_border: see ``ObservationTokens``.
-        skip_empty: see ``ObservationTokens``.
-        positions: see ``ObservationTokens``.
-        time_conditioning: let the plan's adaLN see t.
+        network: its sizes.
     """
 
-    def __init__(
-        self,
-        horizon: int,
-        view_size: Sequence[int],
-        num_words: int,
-        hidden_size: int,
-        num_layers: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        crop_border: bool = False,
-        skip_empty: bool = False,
-        positions: Positions = "absolute",
-        time_conditioning: bool = False,
-    ) -> None:
+    def __init__(self, horizon: int, view_size: Sequence[int], num_words: int, network: Network = Network()) -> None:
         super().__init__()
-        self.observation = ObservationTokens(view_size, num_words, hidden_size, crop_border, skip_empty, positions)
+        hidden_size, num_layers = network.hidden_size, network.num_layers
+        cells = (network.crop_border, network.skip_empty, network.positions)
+        self.observation = ObservationTokens(view_size, num_words, hidden_size, *cells)
         self.pool = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
-        self.time = TimeEmbedding(hidden_size) if time_conditioning else None
+        self.time = TimeEmbedding(hidden_size) if network.time_conditioning else None
         self.tokens = nn.Embedding(MASK + 1, hidden_size)
         self.slots = nn.Embedding(horizon, hidden_size)
-        self.blocks = nn.ModuleList(DiTBlock(hidden_size, num_heads, mlp_ratio, dropout) for _ in range(num_layers))
+        sizes = (hidden_size, network.num_heads, network.mlp_ratio, network.dropout)
+        self.blocks = nn.ModuleList(DiTBlock(*sizes) for _ in range(num_layers))
         self.modulations = Modulations(hidden_size, num_layers)
         self.head = nn.Linear(hidden_size, END + 1)
         self._initialise()

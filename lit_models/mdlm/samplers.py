@@ -5,6 +5,7 @@ float32 cuts off the tail and lowers the temperature (Zheng et al., arXiv:2409.0
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -18,6 +19,23 @@ from .diffusion import NoiseSchedule
 SamplerName = Literal["ancestral", "first_hitting", "confidence"]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B, L) int64, t (B,)) -> logits (B, L, V)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling of plans.
+
+    Attributes:
+        sampler: ``confidence``, ``first_hitting`` or ``ancestral``.
+        steps: model evaluations a plan; None takes L.
+        temperature: 0 takes the likeliest action.
+        replan_every: closed loop, a new plan after so many actions; None executes the plan to its end.
+    """
+
+    sampler: SamplerName = "confidence"
+    steps: int | None = None
+    temperature: float = 0.0
+    replan_every: int | None = None
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -175,7 +193,7 @@ def sample(sampler: Sampler, name: SamplerName, batch: int, steps: int | None = 
     """
     steps = sampler.length if steps is None else steps
     if steps < 1:
-        raise ArgumentError(f"sampling_steps={steps}: at least 1 step is needed.")
+        raise ArgumentError(f"sampling.steps={steps}: at least 1 step is needed.")
     if name == "ancestral":
         return sampler.ancestral(batch, steps)
     if name == "confidence":

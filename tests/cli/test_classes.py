@@ -110,11 +110,11 @@ def test_a_checkpoint_named_in_a_config_is_used_like_one_of_the_command_line(con
     assert main(["fit", "-c", config, "--model.slope=2.5"]) == 0
     go_on = write(in_tmp, "go_on.yaml", "ckpt_path: last\ntrainer: {max_epochs: 3}\n")
     capsys.readouterr()
-    assert main(["fit", "-c", config, "-c", go_on, "--model.lr=0.5"]) == 0
+    assert main(["fit", "-c", config, "-c", go_on, "--model.optimizer.lr=0.5"]) == 0
     saved = torch.load("runs/plain/version_0/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] == 6
     assert saved["hyper_parameters"]["slope"] == 2.5
-    assert saved["hyper_parameters"]["lr"] == 0.5
+    assert saved["hyper_parameters"]["optimizer"]["lr"] == 0.5
 
 
 def test_another_width_is_refused_for_a_module_of_the_user(config, capsys):

@@ -23,7 +23,7 @@ LAST = "runs/odd name/version_0/checkpoints/last.ckpt"
 
 def test_sigterm_leaves_a_checkpoint_an_honest_status_and_a_command_that_goes_on(in_tmp):
     config = write(in_tmp, "odd name.yaml", plain.CONFIG)
-    kwargs = ["--model.monitor", "val loss", "--trainer.max_epochs", "1000000"]
+    kwargs = ["--model.schedule.monitor", "val loss", "--trainer.max_epochs", "1000000"]
     run = subprocess.Popen(
         [sys.executable, "-m", "lit_models", "fit", "-c", config, *kwargs],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -130,7 +130,7 @@ def test_motion_from_text_and_a_beginning(in_tmp, monkeypatch, capsys):
 
 
 def test_a_module_that_generates_nothing_is_refused_with_the_names_of_those_that_do(in_tmp, capsys):
-    module = MDLMDiT(horizon=4, view_size=(5, 5), hidden_size=16, num_layers=1, num_heads=2)
+    module = MDLMDiT(horizon=4, view_size=(5, 5), network={"hidden_size": 16, "num_layers": 1, "num_heads": 2})
     assert main(["generate", "-c", leave(module, in_tmp, "datamodules.MiniGridPlans")]) == 1
     assert "MDLMDiT on MiniGridPlans: MelodyTransformer, MotionDDPM can generate" in capsys.readouterr().err
 

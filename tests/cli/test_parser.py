@@ -23,8 +23,14 @@ def tiny(in_tmp):
     [
         ("trainer:\n  max_epochs: many\n", ["line 2", "trainer.max_epochs", "int or null", "many"]),
         ("seed_everything: abc\n", ["line 1", "seed_everything", "int", "abc"]),
-        ("model:\n  init_args:\n    lr_schedule: cosine\n    lr: fast\n", ["line 4", "model.lr", "float", "fast"]),
-        ("model:\n  init_args:\n    sampler: ancestal\n", ["line 3", "model.sampler", "'ancestral'"]),
+        (
+            "model:\n  init_args:\n    schedule: {name: cosine}\n    optimizer: {lr: fast}\n",
+            ["line 4", "model.optimizer.lr", "float", "fast"],
+        ),
+        (
+            "model:\n  init_args:\n    sampling: {sampler: ancestal}\n",
+            ["line 3", "model.sampling.sampler", "'ancestral'"],
+        ),
         ("trainer:\n  logger:\n  - class_path: CsvLogger\n", ["line 3", "'CsvLogger'", "'CSVLogger'"]),
         (
             "trainer:\n  callbacks+:\n  - class_path: EMAWeights\n    init_args: {lr: 1}\n",
@@ -37,7 +43,7 @@ def tiny(in_tmp):
 )
 def test_a_mistake_in_a_file(text, words, tiny, in_tmp, capsys):
     bad = write(in_tmp, "bad.yaml", text)
-    assert main(["fit", "-c", tiny, "-c", bad, "--model.lr=0.1", "--trainer.max_epochs=1"]) == 2
+    assert main(["fit", "-c", tiny, "-c", bad, "--model.optimizer.lr=0.1", "--trainer.max_epochs=1"]) == 2
     err = capsys.readouterr().err
     assert all(word in err for word in ["bad.yaml", *words]), err
     assert "command line" not in err
@@ -54,7 +60,7 @@ def test_a_file_that_is_no_text(tiny, in_tmp, capsys):
     ("options", "words"),
     [
         (["--trainer.max_epochs", "many"], ["command line", "trainer.max_epochs", "int or null", "many"]),
-        (["--model.sampler=ancestal"], ["command line", "model.sampler", "'ancestral'"]),
+        (["--model.sampling.sampler=ancestal"], ["command line", "model.sampling.sampler", "'ancestral'"]),
         (["--ckpt_path"], ["--ckpt_path", "expected one argument"]),
         (["--ckpt=last"], ["command line", "'ckpt'", "'ckpt_path'"]),
     ],
@@ -79,9 +85,9 @@ def test_a_setting_that_lightning_refuses_gets_its_message_alone(tiny, capsys):
 
 
 def test_a_value_that_a_constructor_refuses_gets_its_message_alone(tiny, capsys):
-    assert main(["fit", "-c", tiny, "--model.lr_schedule=plateau", "--model.warmup=3"]) == 1
+    assert main(["fit", "-c", tiny, "--model.schedule.name=plateau", "--model.schedule.warmup=3"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("litmotif: lr_schedule='plateau' has no warm-up")
+    assert err.startswith("litmotif: schedule.name='plateau' has no warm-up")
     assert "Traceback" not in err
 
 

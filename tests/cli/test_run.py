@@ -86,16 +86,30 @@ def test_a_missing_checkpoint_lists_what_was_looked_for(tiny, capsys):
 
 
 def test_the_command_line_beats_the_checkpoint_and_the_checkpoint_beats_the_config(tiny, capsys):
-    assert main(["fit", "-c", tiny, "--model.lr", "0.02", "--model.weight_decay", "0.3", "--trainer.max_epochs=1"]) == 0
+    assert (
+        main(
+            [
+                "fit",
+                "-c",
+                tiny,
+                "--model.optimizer.lr",
+                "0.02",
+                "--model.optimizer.weight_decay",
+                "0.3",
+                "--trainer.max_epochs=1",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
-    assert main(["fit", "-c", tiny, "--ckpt_path", "last", "--model.lr", "0.001"]) == 0
-    hparams = checkpoint("runs/tiny/version_0/checkpoints/last.ckpt")["hyper_parameters"]
+    assert main(["fit", "-c", tiny, "--ckpt_path", "last", "--model.optimizer.lr", "0.001"]) == 0
+    hparams = checkpoint("runs/tiny/version_0/checkpoints/last.ckpt")["hyper_parameters"]["optimizer"]
     assert hparams["lr"] == 0.001
     assert hparams["weight_decay"] == 0.3
     err = capsys.readouterr().err
-    assert "model.lr" in err
+    assert "model.optimizer.lr" in err
     assert "the command line wins" in err
-    assert "model.weight_decay" in err
+    assert "model.optimizer.weight_decay" in err
     assert "the run goes on as it was" in err
     groups = checkpoint("runs/tiny/version_0/checkpoints/last.ckpt")["optimizer_states"][0]["param_groups"]
     assert groups[0]["lr"] == pytest.approx(0.001)
@@ -103,14 +117,17 @@ def test_the_command_line_beats_the_checkpoint_and_the_checkpoint_beats_the_conf
 
 def test_another_architecture_on_the_command_line_is_refused_with_both_values(tiny, capsys):
     assert main(["fit", "-c", tiny, "--trainer.max_epochs=1", "--test_after_fit=false"]) == 0
-    assert main(["fit", "-c", tiny, "--ckpt_path", "last", "--model.hidden_size", "32"]) == 1
+    assert main(["fit", "-c", tiny, "--ckpt_path", "last", "--model.network.hidden_size", "32"]) == 1
     err = capsys.readouterr().err
     assert "hidden_size 32" in err
     assert "built with 16" in err
 
 
 def test_a_run_that_was_started_with_another_architecture_is_tested_with_it(tiny):
-    assert main(["fit", "-c", tiny, "--trainer.max_epochs=1", "--model.hidden_size=32", "--test_after_fit=false"]) == 0
+    assert (
+        main(["fit", "-c", tiny, "--trainer.max_epochs=1", "--model.network.hidden_size=32", "--test_after_fit=false"])
+        == 0
+    )
     assert main(["test", "-c", tiny, "--ckpt_path", "last"]) == 0
 
 
@@ -173,7 +190,7 @@ def test_a_mistake_of_the_user_gets_a_message_not_a_traceback(tiny, capsys):
     [
         ("modle: {class_path: MDLMDiT}\n", ["line 1", "'modle'", "'model'"]),
         ("model: {class_path: MDLMDit}\n", ["line 1", "'MDLMDit'", "'MDLMDiT'"]),
-        ("model:\n  init_args:\n    hiden_size: 3\n", ["line 3", "'hiden_size'", "'hidden_size'"]),
+        ("model:\n  init_args:\n    hiden_size: 3\n", ["line 3", "'hiden_size'", "'network.hidden_size'"]),
         ("data:\n  init_args:\n    trian: 3\n", ["line 3", "'trian'", "'train'"]),
         ("trainer:\n  max_epoch: 3\n", ["line 2", "'max_epoch'", "'max_epochs'"]),
         (
@@ -184,7 +201,7 @@ def test_a_mistake_of_the_user_gets_a_message_not_a_traceback(tiny, capsys):
             "trainer:\n  callbacks+:\n    - class_path: EMAWeight\n",
             ["line 3", "'EMAWeight'", "'EMAWeights'"],
         ),
-        ("model:\n  init_args: {hidden_size: abc}\n", ["line 2", "hidden_size", "int", "abc"]),
+        ("model:\n  init_args: {network: {hidden_size: abc}}\n", ["line 2", "hidden_size", "int", "abc"]),
         ("model: [\n", ["no valid YAML"]),
     ],
 )
@@ -199,12 +216,15 @@ def test_a_typo_in_a_file_is_named_with_its_place_and_the_nearest_name(text, wor
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        (["--model.hiden_size", "3"], ["'hiden_size'", "'hidden_size'"]),
+        (["--model.network.hiden_size", "3"], ["'hiden_size'", "'hidden_size'"]),
+        (["--model.hidden_size", "3"], ["'hidden_size'", "It is 'network.hidden_size' now"]),
+        (["--model.optimizer", "muon"], ["model.optimizer is a group", "model.optimizer.name"]),
+        (["--model.learning_rate", "3"], ["'optimizer.lr'"]),
         (["--data.trian=3"], ["'trian'", "'train'"]),
         (["--modle.lr", "3"], ["'modle'", "'model'"]),
         (["--trainer.max_epoch=3"], ["'max_epoch'", "'max_epochs'"]),
         (["--model", "MDLM"], ["'MDLM'", "'MDLMDiT'"]),
-        (["--model.lr", "fast"], ["lr", "float", "fast"]),
+        (["--model.optimizer.lr", "fast"], ["lr", "float", "fast"]),
     ],
 )
 def test_a_typo_on_the_command_line_is_named_with_the_nearest_name(override, words, tiny, capsys):
@@ -258,8 +278,8 @@ def test_an_exception_leaves_a_checkpoint_and_says_how_to_go_on(tiny, monkeypatc
 
 
 def test_a_non_finite_loss_is_saved_and_explained(tiny, capsys):
-    assert main(["fit", "-c", tiny, "--model.lr", "1e30"]) == 1
+    assert main(["fit", "-c", tiny, "--model.optimizer.lr", "1e30"]) == 1
     err = capsys.readouterr().err
-    assert "Lower lr" in err
+    assert "Lower optimizer.lr" in err
     assert "at step" in err
     assert Path("runs/tiny/version_0/checkpoints/last.ckpt").is_file()

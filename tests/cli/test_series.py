@@ -33,14 +33,14 @@ def three(in_tmp):
 
 def test_each_member_is_fitted_by_the_ordinary_command_and_summed_up(three, capsys):
     write(Path(), "b.yaml", plain.CONFIG.replace("max_epochs: 2", "max_epochs: 1"))
-    assert Series(main)(["-c", "all", "--model.lr=0.5", "--", "--seed_everything", "7"]) == 0
+    assert Series(main)(["-c", "all", "--model.optimizer.lr=0.5", "--", "--seed_everything", "7"]) == 0
     for name, epochs in (("a", 2), ("b", 1), ("c", 2)):
         run = Path("runs") / name / "version_0"
         names = {path.name for path in run.rglob("*")}
         assert names >= {"history.json", "history.csv", "curves.png", "best.ckpt", "last.ckpt", "config.yaml"}
         saved = torch.load(run / LAST, weights_only=True)
         assert saved["epoch"] + 1 == epochs
-        assert saved["hyper_parameters"]["lr"] == 0.5
+        assert saved["hyper_parameters"]["optimizer"]["lr"] == 0.5
         assert saved["hyper_parameters"]["seed"] == 7
     out = capsys.readouterr().out
     history = json.loads(Path("runs/a/version_0/history.json").read_text())
@@ -98,16 +98,16 @@ def test_what_is_done_is_done_until_something_else_is_asked_for(three):
     for arguments, trained in (
         ([], "abc"),
         ([], ""),
-        (["--model.lr=0.1"], "abc"),
-        (["--model.lr=0.1"], ""),
-        (["--model.lr=0.1", "--again"], "abc"),
+        (["--model.optimizer.lr=0.1"], "abc"),
+        (["--model.optimizer.lr=0.1"], ""),
+        (["--model.optimizer.lr=0.1", "--again"], "abc"),
     ):
         fake = FakeRunner()
         assert Series(fake)(["-c", "all", *arguments]) == 0
         assert "".join(name for name, _ in fake.resumed) == trained, arguments
     write(Path(), "b.yaml", plain.CONFIG.replace("max_epochs: 2", "max_epochs: 9"))
     fake = FakeRunner()
-    assert Series(fake)(["-c", "all", "--model.lr=0.1"]) == 0
+    assert Series(fake)(["-c", "all", "--model.optimizer.lr=0.1"]) == 0
     assert fake.resumed == [("b", None)]
 
 

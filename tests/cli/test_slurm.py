@@ -48,7 +48,17 @@ def test_every_option_changes_the_script(config, capsys):
     asked = (
         "--nodes 2 --gpus 3 --cpus 5 --mem 64G --time 2:00:00 --warning 300 --partition fast --account us --qos high"
     )
-    options = [*asked.split(), "--name", "mine", "--ckpt_path", "last", "--model.lr", "0.5", "--output", "job.sbatch"]
+    options = [
+        *asked.split(),
+        "--name",
+        "mine",
+        "--ckpt_path",
+        "last",
+        "--model.optimizer.lr",
+        "0.5",
+        "--output",
+        "job.sbatch",
+    ]
     assert main(["slurm", "-c", config, *options]) == 0, capsys.readouterr().err
     text = Path("job.sbatch").read_text()
     told = directives(text)
@@ -56,7 +66,15 @@ def test_every_option_changes_the_script(config, capsys):
     assert {"mem": "64G", "time": "2:00:00", "signal": "SIGUSR1@300", "job-name": "mine"}.items() <= told.items()
     assert {"partition": "fast", "account": "us", "qos": "high"}.items() <= told.items()
     words = fit_arguments(text)
-    assert words[words.index("fit") :][:7] == ["fit", "-c", config, "--model.lr", "0.5", "--ckpt_path", "last"]
+    assert words[words.index("fit") :][:7] == [
+        "fit",
+        "-c",
+        config,
+        "--model.optimizer.lr",
+        "0.5",
+        "--ckpt_path",
+        "last",
+    ]
     assert "$@" in words
     assert "several" in text  # the template for several nodes
     assert subprocess.run(["bash", "-n", "job.sbatch"], check=False).returncode == 0  # noqa: S607
@@ -119,8 +137,8 @@ def test_submit_gives_the_script_to_sbatch_and_its_failure_back(config, in_tmp, 
 
 def test_awkward_values_reach_the_run_as_they_were():
     (template,) = [path for path in TEMPLATES if path.stem == "one_node"]
-    text = fill(template.read_text(), "my job.sbatch", "said", ["-c", "odd name.yaml", "--model.monitor", "a $b"], {})
+    text = fill(template.read_text(), "my job.sbatch", "said", ["-c", "odd name.yaml", "--model.slope", "a $b"], {})
     shown = text.replace("srun --kill-on-bad-exit=1", 'set -- --last; printf "%s|"').replace("$SLURM_", "$HOME_")
     lines = [line for line in shown.splitlines() if not line.startswith("export") and "set -euo" not in line]
     done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)  # noqa: S607
-    assert done.stdout.startswith("litmotif|fit|-c|odd name.yaml|--model.monitor|a $b|--last|-c|trainer/slurm|")
+    assert done.stdout.startswith("litmotif|fit|-c|odd name.yaml|--model.slope|a $b|--last|-c|trainer/slurm|")

@@ -8,7 +8,10 @@ CONFIG = """\
 seed_everything: 0
 model:
   class_path: MDLMDiT
-  init_args: {hidden_size: 16, num_layers: 1, num_heads: 2, validation_levels: 2, lr: 0.05}
+  init_args:
+    network: {hidden_size: 16, num_layers: 1, num_heads: 2}
+    objective: {validation_levels: 2}
+    optimizer: {lr: 0.05}
 data:
   class_path: MiniGridPlans
   init_args:

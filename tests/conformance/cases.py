@@ -1,7 +1,5 @@
 """One registered module with its data, at tiny size."""
 
-from inspect import signature
-
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -9,7 +7,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 import callbacks
 import datamodules
 import lit_models
+from lit_models.core.hparams import keys, parameters
 
+from ..nested import merged
 from .registry import REGISTRY
 
 NAMES = sorted(REGISTRY)
@@ -37,23 +37,24 @@ def make_data(name, **changes):
     return getattr(datamodules, entry.data)(**dict(entry.tiny_data) | changes)
 
 
-def taken(name):
-    """Hyper-parameters of a module, those that it hands on to its bases included."""
-    bases = [base for base in getattr(lit_models, name).__mro__ if "__init__" in vars(base)]
-    return {parameter for base in bases for parameter in signature(base.__init__).parameters}
-
-
 def make(name, data=None, **changes):
     """A module and its datamodule, linked as the command links them."""
-    data = data or make_data(name)
+    kind, data = getattr(lit_models, name), data or make_data(name)
     torch.manual_seed(0)
-    linked = {link: getattr(data, link) for link in data.links if link in taken(name)}
-    return getattr(lit_models, name)(**linked | dict(REGISTRY[name].tiny) | changes), data
+    linked = {link: getattr(data, link) for link in data.links if link in parameters(kind)}
+    return kind(**linked | merged(REGISTRY[name].tiny, changes)), data
 
 
 def noisy(name):
     """Dropout, where a module has it: its random numbers have to survive a kill too."""
-    return {"dropout": 0.1} if "dropout" in taken(name) else {}
+    options = keys(getattr(lit_models, name))
+    return (
+        {"network": {"dropout": 0.1}}
+        if "network.dropout" in options
+        else {"dropout": 0.1}
+        if "dropout" in options
+        else {}
+    )
 
 
 def make_trainer(folder, *extra: Callback, ema=True, **changes):

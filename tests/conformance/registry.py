@@ -100,7 +100,7 @@ REGISTRY: dict[str, Entry] = {
     "PPOLagrangian": Entry(data="Rollouts", tiny=_TINY_CPO, tiny_data=_TINY_CMDP, few=_FEW_ROLLOUTS),
     "MDLMDiT": Entry(
         data="MiniGridPlans",
-        tiny={"hidden_size": 16, "num_layers": 2, "num_heads": 2, "validation_levels": 4},
+        tiny={"network": {"hidden_size": 16, "num_layers": 2, "num_heads": 2}, "objective": {"validation_levels": 4}},
         tiny_data={
             "env": "MiniGrid-Empty-5x5-v0",
             "env_kwargs": {"agent_start_pos": None},

@@ -28,7 +28,9 @@ def shrink(arguments):
     merged = [yaml.safe_load(configs.find(n).read_text()) for n in configs.split(arguments)[0]]
     (entry,) = [REGISTRY[c["model"]["class_path"]] for c in merged if "model" in c]
     few = [f"--data.{key}={value}" for key, value in entry.few.items()]
-    few += ["--model.num_layers=1"] * any("num_layers" in c.get("model", {}).get("init_args", {}) for c in merged)
+    options = [c.get("model", {}).get("init_args", {}) for c in merged]
+    few += ["--model.num_layers=1"] * any("num_layers" in each for each in options)
+    few += ["--model.network.num_layers=1"] * any("num_layers" in each.get("network", {}) for each in options)
     return [*few, "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
 

@@ -82,7 +82,7 @@ def test_each_process_keeps_half_of_the_optimiser_and_checkpoints_are_whole(fit,
 
 @pytest.mark.parametrize("name", ["MDLMDiT", "CPO"])
 def test_only_ddp_has_an_optimiser_to_shard(name, tmp_path):
-    module, _ = make(name, shard_optimizer=True)
+    module, _ = make(name, optimizer={"sharded": True})
     module.trainer = make_trainer(tmp_path, ema=False)
     assert type(module.make_optimizer(module)) is torch.optim.AdamW
     module.trainer.strategy.world_size = 2
@@ -91,11 +91,11 @@ def test_only_ddp_has_an_optimiser_to_shard(name, tmp_path):
 
 
 def test_muon_needs_whole_matrices(tmp_path):
-    module, _ = make("MDLMDiT", optimizer="muon")
+    module, _ = make("MDLMDiT", optimizer={"name": "muon"})
     module.trainer = make_trainer(tmp_path, ema=False)
     assert type(module.make_optimizer(module)) is MuonWithAdamW
     module.trainer.strategy.__class__ = sharding.FSDP2Strategy
-    with pytest.raises(ValueError, match=r"optimizer='muon'.*trainer\.strategy=ddp"):
+    with pytest.raises(ValueError, match=r"optimizer.name='muon'.*trainer\.strategy=ddp"):
         module.make_optimizer(module)
 
 

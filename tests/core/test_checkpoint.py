@@ -7,7 +7,9 @@ from lit_models.core.checkpoint import CheckpointError, find
 
 def save(folder, name="best.ckpt", **content):
     torch.manual_seed(0)
-    module = lit_models.MDLMDiT(horizon=4, view_size=[5, 5], hidden_size=16, num_layers=1, num_heads=2)
+    module = lit_models.MDLMDiT(
+        horizon=4, view_size=[5, 5], network={"hidden_size": 16, "num_layers": 1, "num_heads": 2}
+    )
     hparams = dict(module.hparams)
     written = {"state_dict": module.state_dict(), "hyper_parameters": hparams, "litmotif": {"class": "MDLMDiT"}}
     path = folder / "checkpoints" / name
@@ -38,7 +40,7 @@ def test_a_class_that_is_not_public_is_named(tmp_path):
 
 
 def test_weights_of_another_shape_are_named(tmp_path):
-    path, _ = save(tmp_path, hyper_parameters={"horizon": 9, "view_size": [5, 5], "hidden_size": 16})
+    path, _ = save(tmp_path, hyper_parameters={"horizon": 9, "view_size": [5, 5], "network": {"hidden_size": 16}})
     with pytest.raises(CheckpointError, match="does not fit the architecture that it names"):
         lit_models.load(path)
 

@@ -46,7 +46,7 @@ def step(model, optimizer, seed):
 
 
 def made(model):
-    return optim.muon(model, 0.01, 0.1, (0.9, 0.99), fused=True)
+    return optim.muon(model, optim.Optimizer(lr=0.01, weight_decay=0.1, betas=(0.9, 0.99)))
 
 
 def test_matrices_are_those_of_layers_that_train_each_once():

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR
 
 from lit_models.core import optim
+from lit_models.core.optim import Schedule
 
 
 def rates(factor, steps, lr=0.1):
@@ -31,29 +32,29 @@ def reference(scheduler_class, steps, lr=0.1, **kwargs):
 
 
 def test_cosine_with_a_floor_equals_torchs():
-    ours = rates(optim.multiplier("cosine", 50, 0, 0.2, 0.5), 50)
+    ours = rates(optim.multiplier(Schedule("cosine", floor=0.2), 50), 50)
     assert ours == pytest.approx(reference(CosineAnnealingLR, 50, T_max=50, eta_min=0.02))
 
 
 def test_exponential_equals_torchs():
-    ours = rates(optim.multiplier("exponential", math.inf, 0, 0.0, 0.9), 30)
+    ours = rates(optim.multiplier(Schedule("exponential", gamma=0.9), math.inf), 30)
     assert ours == pytest.approx(reference(ExponentialLR, 30, gamma=0.9))
 
 
 def test_linear_ends_at_its_floor_and_warmup_starts_low():
-    factor = optim.multiplier("linear", 110, 10, 0.1, 0.5)
+    factor = optim.multiplier(Schedule("linear", warmup=10, floor=0.1), 110)
     assert [factor(i) for i in range(10)] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert factor(60) == pytest.approx(0.55)
     assert factor(110) == factor(500) == pytest.approx(0.1)
 
 
 def test_constant_stays():
-    assert set(rates(optim.multiplier("constant", math.inf, 0, 0.0, 0.5), 5)) == {0.1}
+    assert set(rates(optim.multiplier(Schedule(), math.inf), 5)) == {0.1}
 
 
 def test_a_schedule_without_an_end_says_what_to_set():
     with pytest.raises(ValueError, match=r"trainer\.max_steps"):
-        optim.multiplier("cosine", math.inf, 0, 0.0, 0.5)
+        optim.multiplier(Schedule("cosine"), math.inf)
 
 
 def test_decay_groups_spare_vectors_and_frozen_parameters():
@@ -68,8 +69,8 @@ def test_decay_groups_spare_vectors_and_frozen_parameters():
 
 def test_restored_states_follow_new_hyper_parameters():
     module = nn.Linear(2, 2)
-    optimizer = optim.adamw(module, 0.1, 0.3, (0.9, 0.99), fused=True)
-    scheduler = LambdaLR(optimizer, optim.multiplier("linear", 10, 0, 0.0, 0.5))
+    optimizer = optim.adamw(module, optim.Optimizer(lr=0.1, weight_decay=0.3, betas=(0.9, 0.99)))
+    scheduler = LambdaLR(optimizer, optim.multiplier(Schedule("linear"), 10))
     for _ in range(4):
         optimizer.step()
         scheduler.step()

@@ -17,7 +17,9 @@ OFTEN = {"val_check_interval": 0.4}  # after the second and fourth batch of each
 
 def fit(folder, validations, *callbacks, **options):
     torch.set_num_threads(1)
-    module, data = make("EmotionRecognizer", lr_schedule="plateau", patience=0, lr_gamma=0.7, lr=LR)
+    module, data = make(
+        "EmotionRecognizer", schedule={"name": "plateau", "patience": 0, "gamma": 0.7}, optimizer={"lr": LR}
+    )
     make_trainer(folder, *callbacks, ema=False, max_epochs=EPOCHS, **validations).fit(module, data, **options)
     return module
 

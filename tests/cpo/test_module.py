@@ -211,7 +211,7 @@ def test_a_fraction_of_nothing_is_refused():
 
 def test_a_plateau_schedule_is_refused(tmp_path):
     with pytest.raises(ValueError, match="plateau"):
-        fit(tmp_path, lr_schedule="plateau")
+        fit(tmp_path, schedule={"name": "plateau"})
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_a_plateau_schedule_is_refused(tmp_path):
         ("corrections", 0),
         ("margin", 0.5),
         ("margin_lr", 0.5),
-        ("lr", 0.1),
-        ("lr_schedule", "linear"),
+        ("optimizer", {"lr": 0.1}),
+        ("schedule", {"name": "linear"}),
         ("seed", 3),
     ],
 )
@@ -301,7 +301,7 @@ def test_a_resumed_run_takes_a_changed_radius(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.fit(module, rollouts)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
-    changed, rollouts = make(target_kl=0.002, damping=0.5, lr=0.01)
+    changed, rollouts = make(target_kl=0.002, damping=0.5, optimizer={"lr": 0.01})
     trainer = make_trainer(tmp_path, max_epochs=2)
     trainer.fit(changed, rollouts, ckpt_path=tmp_path / "end.ckpt", weights_only=True)
     critics, policy = trainer.optimizers

@@ -6,6 +6,10 @@ from lightning.pytorch import Trainer
 import datamodules
 import lit_models
 
+from ..nested import merged
+
+TINY = {"cost_limits": {"cost0": 8.7}, "hidden_size": 16, "num_layers": 1, "critic_batch": 128}
+
 
 def make(name="CPO", updates=3, data=(), **changes):
     settings = {
@@ -24,7 +28,7 @@ def make(name="CPO", updates=3, data=(), **changes):
         action_size=rollouts.action_size,
         action_kind=rollouts.action_kind,
         cost_names=rollouts.cost_names,
-        **{"cost_limits": {"cost0": 8.7}, "hidden_size": 16, "num_layers": 1, "critic_batch": 128} | changes,
+        **merged(TINY, changes),
     )
     return module, rollouts
 

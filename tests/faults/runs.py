@@ -15,6 +15,7 @@ from lit_models.core.checkpoint import LAST, PREVIOUS
 from ..conformance.cases import RECORDS, noisy, records, saver
 from ..conformance.registry import REGISTRY
 from ..launcher import End, Launcher, Start
+from ..nested import merged
 from .inject import FAULT, PLACES
 
 SMOOTHED = {"moving_average", "summary"}
@@ -22,9 +23,9 @@ STATES = ("state_dict", "current_model_state", "averaging_state", "optimizer_sta
 COUNTS = ("epoch", "global_step")
 MOST_STARTS = 60
 SCHEDULES = {  # by the data: what steps at each batch, at each epoch, and after each validation
-    "MusicFrames": {"lr_schedule": "plateau", "patience": 0, "lr_gamma": 0.7},
-    "MotionClips": {"lr_schedule": "exponential", "lr_interval": "epoch"},
-    "Rollouts": {"lr_schedule": "linear", "lr_interval": "epoch"},
+    "MusicFrames": {"schedule": {"name": "plateau", "patience": 0, "gamma": 0.7}},
+    "MotionClips": {"schedule": {"name": "exponential", "interval": "epoch"}},
+    "Rollouts": {"schedule": {"name": "linear", "interval": "epoch"}},
 }
 CALLBACKS = {"EMAWeights": {"decay": 0.9}, f"{__package__}.inject.Inject": {}} | RECORDS
 
@@ -35,10 +36,10 @@ def write_config(name: str, folder: Path, requeue: bool = False) -> Path:
     savers = [saver(filename="best", monitor="val/loss"), saver(filename="last", save_on_exception=True)]
     callbacks = savers + records(CALLBACKS)
     data = dict(entry.tiny_data)
-    schedule = SCHEDULES.get(entry.data, {"lr_schedule": "cosine"})
+    schedule = SCHEDULES.get(entry.data, {"schedule": {"name": "cosine"}})
     config = {
         "seed_everything": 3,
-        "model": {"class_path": name, "init_args": dict(entry.tiny) | noisy(name) | schedule},
+        "model": {"class_path": name, "init_args": merged(entry.tiny, noisy(name), schedule)},
         "data": {"class_path": entry.data, "init_args": data | ({"tasks": []} if "tasks" in data else {})},
         "trainer": {
             "accelerator": "cpu",

@@ -10,6 +10,8 @@ from lit_models import MDLMDiT
 from lit_models.mdlm.network import END
 from lit_models.mdlm.observation import AGENT
 
+from ..nested import merged
+
 HORIZON = 6
 
 
@@ -44,5 +46,10 @@ def loader(batches):
 
 def module(**changes):
     torch.manual_seed(0)
-    settings = {"horizon": HORIZON, "view_size": [5, 5], "hidden_size": 16, "num_layers": 1, "num_heads": 2, "lr": 1e-2}
-    return MDLMDiT(**settings | changes)
+    settings = {
+        "horizon": HORIZON,
+        "view_size": [5, 5],
+        "network": {"hidden_size": 16, "num_layers": 1, "num_heads": 2},
+        "optimizer": {"lr": 1e-2},
+    }
+    return MDLMDiT(**merged(settings, changes))

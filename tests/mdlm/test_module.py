@@ -31,7 +31,7 @@ def fit(steps=1, **changes):
 
 def test_overfits_one_batch():
     few = batch(4)
-    model = module(hidden_size=32, num_layers=2, draws_per_plan=16)
+    model = module(network={"hidden_size": 32, "num_layers": 2}, objective={"draws_per_plan": 16})
     run = trainer(max_epochs=150)
     run.fit(model, loader([few]))
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_an_untrained_model_is_the_uniform_policy_at_every_level():
 
 @pytest.mark.parametrize("corruption", ["mask", "noise"])
 def test_evaluation_is_seeded_and_ignores_the_batching(corruption):
-    model = module(corruption=corruption)
+    model = module(objective={"corruption": corruption})
     torch.nn.init.normal_(model.network.head.weight)
     whole = batch(8)
     parts = [
@@ -63,7 +63,7 @@ def test_evaluation_is_seeded_and_ignores_the_batching(corruption):
 
 
 def test_few_levels_estimate_the_same_nelbo():
-    exact, few = module(), module(validation_levels=2)
+    exact, few = module(), module(objective={"validation_levels": 2})
     torch.nn.init.normal_(exact.network.head.weight, std=0.3)
     few.load_state_dict(exact.state_dict())
     with torch.no_grad():
@@ -72,8 +72,8 @@ def test_few_levels_estimate_the_same_nelbo():
 
 
 def test_training_nelbo_is_logged_whatever_the_weight():
-    weighted, _ = fit(loss_weight="nelbo")
-    uniform, _ = fit(loss_weight="uniform")
+    weighted, _ = fit(objective={"loss_weight": "nelbo"})
+    uniform, _ = fit(objective={"loss_weight": "uniform"})
     torch.testing.assert_close(weighted["train/nelbo"], uniform["train/nelbo"])
     assert weighted["train/nelbo"] > 0
     assert uniform["train/loss_epoch"] == pytest.approx(math.log(8), rel=1e-5)  # the mean over masked slots
@@ -83,21 +83,21 @@ def test_training_nelbo_is_logged_whatever_the_weight():
 @pytest.mark.parametrize(
     "flag",
     [
-        {"corruption": "noise"},
-        {"noise_schedule": "maskgit_cosine"},
-        {"noise_schedule": "polynomial"},
-        {"weight_clip": 1.0},
-        {"draws_per_plan": 3},
-        {"time_conditioning": True},
-        {"crop_border": True},
-        {"skip_empty": True},
-        {"positions": "egocentric"},
-        {"dropout": 0.5},
+        {"objective": {"corruption": "noise"}},
+        {"objective": {"noise_schedule": "maskgit_cosine"}},
+        {"objective": {"noise_schedule": "polynomial"}},
+        {"objective": {"weight_clip": 1.0}},
+        {"objective": {"draws_per_plan": 3}},
+        {"network": {"time_conditioning": True}},
+        {"network": {"crop_border": True}},
+        {"network": {"skip_empty": True}},
+        {"network": {"positions": "egocentric"}},
+        {"network": {"dropout": 0.5}},
         {"seed": 1},
-        {"lr": 1e-4},
-        {"weight_decay": 0.5},
-        {"betas": [0.5, 0.5]},
-        {"mlp_ratio": 2.0},
+        {"optimizer": {"lr": 1e-4}},
+        {"optimizer": {"weight_decay": 0.5}},
+        {"optimizer": {"betas": [0.5, 0.5]}},
+        {"network": {"mlp_ratio": 2.0}},
     ],
 )
 def test_every_training_flag_changes_the_trained_model(flag):
@@ -109,7 +109,11 @@ def test_every_training_flag_changes_the_trained_model(flag):
 
 @pytest.mark.parametrize(
     "flag",
-    [{"sampler": "ancestral", "sampling_steps": 1}, {"sampling_steps": 1}, {"temperature": 2.0}],
+    [
+        {"sampling": {"sampler": "ancestral", "steps": 1}},
+        {"sampling": {"steps": 1}},
+        {"sampling": {"temperature": 2.0}},
+    ],
 )
 def test_every_sampling_flag_changes_a_plan(flag):
     plain, changed = module(), module(**flag)

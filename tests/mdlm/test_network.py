@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lit_models.mdlm.network import END, MASK, PlanDiT
+from lit_models.mdlm.network import END, MASK, Network, PlanDiT
 from lit_models.mdlm.observation import AGENT, EMPTY, seen_by_agent
 
 
@@ -22,8 +22,8 @@ def observations(batch=3, size=6, seed=0):
 
 def network(**changes):
     torch.manual_seed(0)
-    settings = {"horizon": 7, "view_size": (6, 6), "num_words": 3, "hidden_size": 16, "num_layers": 2, "num_heads": 2}
-    net = PlanDiT(**settings | changes)
+    settings = {"horizon": 7, "view_size": (6, 6), "num_words": 3}
+    net = PlanDiT(**settings, network=Network(**{"hidden_size": 16, "num_layers": 2, "num_heads": 2} | changes))
     for parameter in net.parameters():  # leave the zero start, so that every path matters
         torch.nn.init.normal_(parameter, std=0.2)
     return net.eval()
@@ -39,7 +39,7 @@ def test_logits_have_no_class_for_the_mask():
 
 
 def test_adaln_zero_starts_uniform():
-    net = PlanDiT(7, (6, 6), 0, 16, 2, 2)
+    net = PlanDiT(7, (6, 6), 0, Network(16, 2, 2))
     o = observations()
     o.mission = o.mission[:, :0]
     assert (net.decode(tokens(), net.encode(o)) == 0).all()

@@ -115,5 +115,5 @@ def test_bad_requests_are_named():
     table = JointTable(vocab=2, length=2, seed=0)
     with pytest.raises(ValueError, match="sampler='greedy'"):
         sample(make(table), "greedy", 1)
-    with pytest.raises(ValueError, match="sampling_steps=0"):
+    with pytest.raises(ValueError, match=r"sampling\.steps=0"):
         sample(make(table), "ancestral", 1, 0)

@@ -108,7 +108,7 @@ def teacher(tmp_path):
 
 
 def fitted(**changes):
-    student = a_model(lr=0.02, **changes).train()
+    student = a_model(optimizer={"lr": 0.02}, **changes).train()
     trainer = make_trainer(max_epochs=8)
     trainer.fit(student, Data(songs()))
     return student.eval(), trainer.callback_metrics

@@ -12,7 +12,7 @@ from .songs import NAMES, Data, make, make_songs, make_trainer
 def course(name, folder, history, **changes):
     """The history of one epoch in which nothing is learnt, so that both splits are judged alike."""
     trainer = make_trainer(callbacks=[history], default_root_dir=folder)
-    trainer.fit(make(name, lr=0.0, **changes), Data(make_songs(name), batch_size=8))
+    trainer.fit(make(name, optimizer={"lr": 0.0}, **changes), Data(make_songs(name), batch_size=8))
     return json.loads((folder / "history.json").read_text()), trainer.callback_metrics
 
 

@@ -37,7 +37,9 @@ def gradient(module, songs):
 def test_what_can_be_known_is_learnt(name):
     songs = make_songs(name, songs=16)
     target_mean = (songs.targets * songs.mask).sum((0, 1)) / songs.mask.sum((0, 1)).clamp(min=1)
-    module = make(name, target_mean=target_mean.tolist(), lr=0.01, backbone="mlp", hidden_size=64, num_layers=1)
+    module = make(
+        name, target_mean=target_mean.tolist(), optimizer={"lr": 0.01}, backbone="mlp", hidden_size=64, num_layers=1
+    )
     make_trainer(max_epochs=80, limit_val_batches=0).fit(module, Data(songs, batch_size=16))
     found = results_of(module, songs)
     metric, reached = LEARNT[name]

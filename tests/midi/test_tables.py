@@ -27,7 +27,7 @@ def test_terms_scores_and_headline_are_those_of_the_table():
     source = torch.Generator().manual_seed(0)
     inputs, targets = (torch.rand(4, 6, size, generator=source) for size in (3, 2))
     mask = torch.rand(4, 6, 2, generator=source) < 0.7
-    module = Levels(3, 2, dropout=0.25, lr=0.0).eval()
+    module = Levels(3, 2, dropout=0.25, optimizer={"lr": 0.0}).eval()
     with torch.no_grad():
         off = module(inputs) - targets
     first, second = (off[..., k][mask[..., k]] for k in range(2))

@@ -8,6 +8,8 @@ import lit_models
 from datamodules.motion.readers import read_folder
 from lit_models.diffusion.schedules import make_diffusion, scaled
 
+from ..nested import merged
+
 torch.set_num_threads(1)
 TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 10, "text_size": 16}
 
@@ -25,7 +27,7 @@ def speech():
 def make(data, **changes):
     torch.manual_seed(0)
     linked = {name: getattr(data, name) for name in ("skeleton", "features", "max_frames", "audio_size")}
-    module = lit_models.MotionDDPM(**linked | TINY | changes)
+    module = lit_models.MotionDDPM(**linked | merged(TINY, changes))
     module.normalizer.fit(**data.statistics)
     return module
 
@@ -53,7 +55,7 @@ def batch_of(data, rows=4):
 
 
 def test_training_learns_and_the_truth_stands_beside(data, tmp_path):
-    module = make(data, lr=3e-3, hidden_size=64)
+    module = make(data, optimizer={"lr": 3e-3}, hidden_size=64)
     before = logged(module, data, tmp_path)
     trainer(tmp_path, limit_val_batches=0).fit(module, data)
     after = logged(module, data, tmp_path)

@@ -6,6 +6,8 @@ import datamodules
 import lit_models
 from lit_models.state_action.costs import Joystick
 
+from ..nested import merged
+
 torch.set_num_threads(1)
 TINY = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 5}
 HISTORY, HORIZON = 2, 6
@@ -28,7 +30,7 @@ def data():
 
 def make(data, **changes):
     torch.manual_seed(0)
-    module = lit_models.StateActionDDPM(data.layout, HISTORY, HORIZON, **TINY | changes)
+    module = lit_models.StateActionDDPM(data.layout, HISTORY, HORIZON, **merged(TINY, changes))
     module.normalizer.fit(**data.statistics)
     return module
 
@@ -91,7 +93,7 @@ def test_a_guide_comes_as_a_cost_or_as_yaml_writes_it(data):
 
 
 def test_training_learns_what_comes_next(data, tmp_path):
-    module = make(data, lr=3e-3, hidden_size=32)
+    module = make(data, optimizer={"lr": 3e-3}, hidden_size=32)
     before = logged(module, data, tmp_path)
     trainer(tmp_path, limit_val_batches=0).fit(module, data)
     after = logged(module, data, tmp_path)

@@ -10,6 +10,7 @@ from datamodules.motion.table import ClipTable, Row
 from lit_models.motion.judge.module import MotionEvaluator
 from lit_models.motion.judge.motion_evaluation import MotionEvaluation
 
+from ...nested import merged
 from ..bodies import layout, lengths, motion, normal
 from ..test_module import make, trainer
 
@@ -27,7 +28,7 @@ def data():
 def judge_of(data, **changes):
     torch.manual_seed(0)
     sizes = {"hidden_size": 48, "feature_size": 16, "text_size": 32}
-    return lit_models.MotionEvaluator(data.features, **sizes | {"lr": 3e-3} | changes)
+    return lit_models.MotionEvaluator(data.features, **merged(sizes, {"optimizer": {"lr": 3e-3}}, changes))
 
 
 @pytest.fixture(scope="module")
