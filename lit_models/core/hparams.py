@@ -31,6 +31,7 @@ RENAMED = {
     "policy_batch": "policy_steps.batch",
     "multiplier_lr": "multipliers.lr",
     "multiplier_start": "multipliers.start",
+    "distil_weight": "distil.weight",
 }
 """Keys of earlier versions that have another last name now; a field that has kept its name is found without."""
 
@@ -47,7 +48,7 @@ def parameters(owner: type) -> dict[str, inspect.Parameter]:
 
 def groups(owner: type) -> dict[str, type]:
     """The groups among what a class and its bases take, by name."""
-    defaults = {name: each.default for own in _signatures(owner) for name, each in own.items()}
+    defaults = {name: each.default for own in reversed(_signatures(owner)) for name, each in own.items()}
     return {name: type(default) for name, default in defaults.items() if is_dataclass(default)}
 
 

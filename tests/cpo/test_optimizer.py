@@ -42,8 +42,8 @@ class Task:
         count = round(len(kl) * self.fraction)
         return Surrogates(sums, len(kl), kl[:count].sum(), count)
 
-    def optimizer(self, gaps, **options):
-        optimizer = TrustRegion(self.policy.parameters(), TrustRegionSettings(**options))
+    def optimizer(self, gaps, reduce=lambda tensor: tensor, **options):
+        optimizer = TrustRegion(self.policy.parameters(), TrustRegionSettings(**options), reduce)
         optimizer.gaps = np.array(gaps, dtype=np.float64)
         return optimizer
 
