@@ -21,7 +21,7 @@ from rich.table import Table
 METHODS = {
     "cpo": [],
     "trpo": ["--model.cost_limits={}"],
-    "ppo": ["--model=PPOLagrangian"],
+    "ppo": ["--model=PPOLagrangian", "--model.policy_steps.target_kl=0.015"],
     "omnisafe": ["--model=benchmarks.omnisafe_style.OmniSafeStyle"],
 }
 

@@ -42,7 +42,7 @@ def five(folder: Path, frames: int) -> list[Report]:
             torch.manual_seed(0)
             size = kind().hparams["input_size"]
             statistics = {"input_mean": torch.randn(size).tolist(), "input_std": (torch.rand(size) + 0.5).tolist()}
-            module = kind(backbone=backbone, **statistics)
+            module = kind(network={"backbone": backbone}, **statistics)
             for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm1d)):
                 norm.running_mean.uniform_(-1, 1), norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
             reports.append(export(module, folder, f"{kind.__name__.lower()}_{backbone}", frames=frames))
@@ -80,7 +80,7 @@ BROKEN: dict[str, Callable[[Any], Any]] = {
     "declared size too small": _layer(0, shape=[None, None, 5]),
     "matrix not transposed": _weights(0, 0, np.transpose),
     "convolution without bias": lambda model: model["layers"][1]["weights"].pop(),
-    "wrong kernel size": _layer(1, kernel_size=[4]),
+    "wrong kernel size": _layer(1, network={"kernel_size": [4]}),
     "wrong dilation": _layer(1, dilation=[0]),
     "wrong groups": _layer(1, groups=1),
     "wrong number of gates": _weights(3, 0, lambda w: w[:, :-3]),

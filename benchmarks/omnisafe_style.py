@@ -12,7 +12,7 @@ import numpy as np
 
 from lit_models import CPO
 from lit_models.cpo.samples import Samples
-from lit_models.cpo.trust_region import Floats, Step
+from lit_models.cpo.trust_region import Floats, Step, TrustRegionSettings
 
 
 def solve(q: float, r: Floats, s: Floats, c: Floats, delta: float) -> Step:
@@ -42,15 +42,16 @@ class OmniSafeStyle(CPO):
     """CPO with ``solve`` above and one summed cost.
 
     Args:
-        corrections: 1: the full step, and no other radius.
-        backtracks: shorter steps after it.
+        trust_region: one correction: the full step, and no other radius; then shorter steps.
         kwargs: of ``CPO``.
     """
 
     solver = staticmethod(solve)
 
-    def __init__(self, corrections: int = 1, backtracks: int = 20, **kwargs: Any) -> None:
-        super().__init__(corrections=corrections, backtracks=backtracks, **kwargs)
+    def __init__(
+        self, trust_region: TrustRegionSettings = TrustRegionSettings(corrections=1, backtracks=20), **kwargs: Any
+    ) -> None:
+        super().__init__(trust_region=trust_region, **kwargs)
 
     def update_policy(self, samples: Samples) -> dict[str, float]:
         """The same step on the summed cost, in cost an episode."""

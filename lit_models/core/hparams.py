@@ -15,6 +15,7 @@ from litmotif.names import nearest
 
 PLAIN = (bool, int, float, str, type(None))
 RENAMED = {
+    "lr": "optimizer.lr",
     "learning_rate": "optimizer.lr",
     "shard_optimizer": "optimizer.sharded",
     "lr_schedule": "schedule.name",
@@ -22,6 +23,15 @@ RENAMED = {
     "lr_floor": "schedule.floor",
     "lr_gamma": "schedule.gamma",
     "sampling_steps": "sampling.steps",
+    "margin_lr": "margin.lr",
+    "critic_passes": "critics.passes",
+    "critic_batch": "critics.batch",
+    "policy_lr": "policy_steps.lr",
+    "policy_passes": "policy_steps.passes",
+    "policy_batch": "policy_steps.batch",
+    "multiplier_lr": "multipliers.lr",
+    "multiplier_start": "multipliers.start",
+    "distil_weight": "distil.weight",
 }
 """Keys of earlier versions that have another last name now; a field that has kept its name is found without."""
 
@@ -30,7 +40,7 @@ def parameters(owner: type) -> dict[str, inspect.Parameter]:
     """What a constructor takes, by itself or by what it hands on to its bases."""
     found: dict[str, inspect.Parameter] = {}
     for own in _signatures(owner):
-        found = {name: each for name, each in own.items() if each.kind in _NAMED} | found
+        found |= {name: each for name, each in own.items() if each.kind in _NAMED and name not in found}
         if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own.values()):
             break
     return {name: each for name, each in found.items() if name != "self"}
@@ -38,7 +48,7 @@ def parameters(owner: type) -> dict[str, inspect.Parameter]:
 
 def groups(owner: type) -> dict[str, type]:
     """The groups among what a class and its bases take, by name."""
-    defaults = {name: each.default for own in _signatures(owner) for name, each in own.items()}
+    defaults = {name: each.default for own in reversed(_signatures(owner)) for name, each in own.items()}
     return {name: type(default) for name, default in defaults.items() if is_dataclass(default)}
 
 

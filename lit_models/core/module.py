@@ -87,7 +87,7 @@ class BaseModule(TrainingLog):
 
     def group(self, kind: type[Group]) -> Group:
         """The options of this kind that the constructor was given."""
-        (found,) = (group for group in self._groups.values() if type(group) is kind)
+        (found,) = (group for group in self._groups.values() if isinstance(group, kind))
         return found
 
     @property

@@ -12,7 +12,7 @@ from litmotif.seeding import generator
 from ..core.evaluation import MODEL, EvaluatedModule, by_row
 from .environments import EvaluationLike
 from .metrics import EpisodeStatistics, feasibility_first
-from .network import CategoricalPolicy, GaussianPolicy, Policy, RunningMoments
+from .network import CategoricalPolicy, GaussianPolicy, Network, Policy, RunningMoments
 
 
 class Acting(EvaluatedModule):
@@ -24,9 +24,7 @@ class Acting(EvaluatedModule):
         action_kind: ``continuous`` or ``choices``; from the data.
         cost_names: of the M costs; from the data.
         cost_limits: limits by name on the undiscounted cost of an episode; costs without one are measured only.
-        hidden_size: width of the policy, and of each critic.
-        num_layers: their hidden layers.
-        log_std: initial log standard deviation of a continuous policy.
+        network: sizes of the policy, and of each critic.
         deterministic: evaluate the likeliest action instead of a drawn one.
         kwargs: of ``BaseModule``.
 
@@ -35,8 +33,9 @@ class Acting(EvaluatedModule):
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset(
-        {"observation_size", "action_size", "action_kind", "cost_names", "hidden_size", "num_layers"}
+        {"observation_size", "action_size", "action_kind", "cost_names", "network"}
     )
+    shapeless: ClassVar[frozenset[str]] = frozenset({"network.log_std"})
     headline: ClassVar[str] = "return"
     progress_bar: ClassVar[tuple[str, ...]] = ("return", "safe")
 
@@ -47,9 +46,7 @@ class Acting(EvaluatedModule):
         action_kind: Literal["continuous", "choices"] = "continuous",
         cost_names: list[str] | None = None,
         cost_limits: dict[str, float] | None = None,
-        hidden_size: int = 64,
-        num_layers: int = 2,
-        log_std: float = -0.5,
+        network: Network = Network(),
         deterministic: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -59,11 +56,8 @@ class Acting(EvaluatedModule):
             raise ArgumentError(
                 f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
             )
-        self.policy: Policy = (
-            GaussianPolicy(observation_size, action_size, hidden_size, num_layers, log_std)
-            if action_kind == "continuous"
-            else CategoricalPolicy(observation_size, action_size, hidden_size, num_layers)
-        )
+        kind = GaussianPolicy if action_kind == "continuous" else CategoricalPolicy
+        self.policy: Policy = kind(observation_size, action_size, self.group(Network))
         self.observation_moments = RunningMoments(observation_size)
         self._evaluated: dict[str, EpisodeStatistics] = {}
 

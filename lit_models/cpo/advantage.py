@@ -1,7 +1,26 @@
 """Generalised advantage estimation (Schulman et al. 2016, eq. 16) for several signals at once."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Discounts:
+    """Discounts of rewards and costs.
+
+    Attributes:
+        gamma: discount of rewards.
+        gae_lambda: decay of their advantages.
+        cost_gamma: discount of costs.
+        cost_gae_lambda: decay of their advantages.
+    """
+
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    cost_gamma: float = 0.99
+    cost_gae_lambda: float = 0.95
 
 
 def gae(

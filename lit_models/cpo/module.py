@@ -13,9 +13,8 @@ from ..core import optim
 from .on_policy import OnPolicy
 from .optimizer import Surrogates, TrustRegion
 from .samples import Samples
-from .trust_region import solve
+from .trust_region import TrustRegionSettings, solve
 
-TRUST_REGION = ("damping", "cg_iterations", "cg_tolerance", "corrections", "backtracks", "shrink")
 CASES = ("inactive", "boundary", "recovery", "infeasible")
 
 
@@ -25,56 +24,30 @@ class CPO(OnPolicy):
     Without ``cost_limits`` it is TRPO (Schulman et al. 2015).
 
     Args:
-        target_kl: radius of the trust region, mean KL an update, nats; ``schedule`` shapes it too.
-        damping: added to the Fisher matrix, as a fraction of the mean of its diagonal.
-        cg_iterations: of conjugate gradient, at most.
-        cg_tolerance: relative residual at which it stops.
-        fisher_fraction: share of the samples that the Fisher matrix is measured on.
-        corrections: trials that solve again with measured KL and costs.
-        backtracks: trials after those, each shorter by ``shrink``.
-        shrink: factor of the length.
+        trust_region: of an update, and the search within.
         kwargs: of ``OnPolicy`` and ``BaseModule``.
     """
 
     solver = staticmethod(solve)
     """Gives the step; a comparison may put another here."""
 
-    def __init__(
-        self,
-        target_kl: float = 0.01,
-        damping: float = 0.1,
-        cg_iterations: int = 10,
-        cg_tolerance: float = 1e-4,
-        fisher_fraction: float = 0.2,
-        corrections: int = 6,
-        backtracks: int = 10,
-        shrink: float = 0.8,
-        **kwargs: Any,
-    ) -> None:
-        if not 0.0 < fisher_fraction <= 1.0:
-            raise ArgumentError(f"fisher_fraction={fisher_fraction} must be in (0, 1].")
+    def __init__(self, trust_region: TrustRegionSettings = TrustRegionSettings(), **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The critics' and the trust region, in this order."""
-        h = self.hparams
-        options = {name: h[name] for name in TRUST_REGION}
-        trust_region = TrustRegion(
-            self.policy.parameters(), lr=h["target_kl"], **options, reduce=self.reduce, solver=self.solver
-        )
+        settings = self.group(TrustRegionSettings)
+        trust_region = TrustRegion(self.policy.parameters(), settings, self.reduce, self.solver)
         critics: Any = super().configure_optimizers()
         return [critics, self.with_schedule(trust_region)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let changed hyper-parameters win over the restored optimiser's."""
         super().on_load_checkpoint(checkpoint)
-        h, old = self.hparams, checkpoint.get("hyper_parameters", {})
-        peak = h["optimizer"]["lr"]
+        old, wanted = checkpoint.get("hyper_parameters", {}), self.group(TrustRegionSettings).target_kl
+        peak = self.group(optim.Optimizer).lr
         critics = peak / old.get("optimizer", {}).get("lr", peak)
-        ratio = h["target_kl"] / old.get("target_kl", h["target_kl"]) / critics
-        for state in checkpoint.get("optimizer_states", [])[1:]:
-            for group in state["param_groups"]:
-                group |= {name: h[name] for name in TRUST_REGION}
+        ratio = wanted / old.get("trust_region", {}).get("target_kl", wanted) / critics
         optim.rescale_restored(
             checkpoint.get("optimizer_states", [])[1:], checkpoint.get("lr_schedulers", [])[1:], lr=ratio, decay=0.0
         )
@@ -126,5 +99,5 @@ class CPO(OnPolicy):
     def _fisher_rows(self, samples: Samples) -> Tensor:
         """Which of this process's samples the Fisher matrix is measured on; the choice is made among all."""
         source = generator(self.hparams["seed"], 2, self.batches_so_far)
-        wanted = max(1, round(samples.count * self.hparams["fisher_fraction"]))
+        wanted = max(1, round(samples.count * self.group(TrustRegionSettings).fisher_fraction))
         return samples.rows(torch.randperm(samples.count, generator=source)[:wanted])

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,19 +25,34 @@ class Distribution(NamedTuple):
     log_std: Tensor
 
 
+@dataclass(frozen=True)
+class Network:
+    """Sizes of the policy, and of each critic.
+
+    Attributes:
+        hidden_size: width.
+        num_layers: hidden layers.
+        log_std: initial log standard deviation of a continuous policy.
+    """
+
+    hidden_size: int = 64
+    num_layers: int = 2
+    log_std: float = -0.5
+
+
 class Policy(nn.Module):
     """A stochastic policy over a tanh network; all that an update needs is in closed form."""
 
     action_shape: tuple[int, ...]
     """Of one action."""
 
-    def __init__(self, observation_size: int, outputs: int, hidden_size: int, num_layers: int) -> None:
+    def __init__(self, observation_size: int, outputs: int, network: Network) -> None:
         super().__init__()
-        sizes = [observation_size] + [hidden_size] * num_layers
+        sizes = [observation_size] + [network.hidden_size] * network.num_layers
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
             layers += [_orthogonal(nn.Linear(before, after), math.sqrt(2.0)), nn.Tanh()]
-        self.network = nn.Sequential(*layers, _orthogonal(nn.Linear(hidden_size, outputs), 0.01))
+        self.network = nn.Sequential(*layers, _orthogonal(nn.Linear(sizes[-1], outputs), 0.01))
 
     @abstractmethod
     def forward(self, observation: Tensor) -> Distribution:
@@ -73,16 +89,12 @@ class GaussianPolicy(Policy):
     Args:
         observation_size: D.
         action_size: A.
-        hidden_size: width.
-        num_layers: hidden layers.
-        log_std: initial log of the standard deviation.
+        network: its sizes.
     """
 
-    def __init__(
-        self, observation_size: int, action_size: int, hidden_size: int, num_layers: int, log_std: float
-    ) -> None:
-        super().__init__(observation_size, action_size, hidden_size, num_layers)
-        self.log_std = nn.Parameter(torch.full((action_size,), log_std))
+    def __init__(self, observation_size: int, action_size: int, network: Network) -> None:
+        super().__init__(observation_size, action_size, network)
+        self.log_std = nn.Parameter(torch.full((action_size,), network.log_std))
         self.action_shape = (action_size,)
 
     @override
@@ -121,8 +133,8 @@ class GaussianPolicy(Policy):
 class CategoricalPolicy(Policy):
     """A choice among A; arguments as for ``GaussianPolicy``."""
 
-    def __init__(self, observation_size: int, action_size: int, hidden_size: int, num_layers: int) -> None:
-        super().__init__(observation_size, action_size, hidden_size, num_layers)
+    def __init__(self, observation_size: int, action_size: int, network: Network) -> None:
+        super().__init__(observation_size, action_size, network)
         self.action_shape = ()
 
     @override
@@ -161,14 +173,13 @@ class Critics(nn.Module):
     Args:
         observation_size: D.
         critics: K.
-        hidden_size: width of each.
-        num_layers: hidden layers of each.
+        network: sizes of each.
     """
 
-    def __init__(self, observation_size: int, critics: int, hidden_size: int, num_layers: int) -> None:
+    def __init__(self, observation_size: int, critics: int, network: Network) -> None:
         super().__init__()
-        sizes = [observation_size] + [hidden_size] * num_layers + [1]
-        gains = [math.sqrt(2.0)] * num_layers + [1.0]
+        sizes = [observation_size] + [network.hidden_size] * network.num_layers + [1]
+        gains = [math.sqrt(2.0)] * network.num_layers + [1.0]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for before, after, gain in zip(sizes, sizes[1:], gains, strict=False):
             weight = torch.empty(critics, after, before)

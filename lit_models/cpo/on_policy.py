@@ -4,6 +4,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from litmotif.errors import ArgumentError, LitmotifError
 
 from ..core import optim
 from .acting import Acting
-from .advantage import gae
+from .advantage import Discounts, gae
 from .environments import CollectorLike
 from .metrics import excess
-from .network import Critics, Distribution, RunningMoments
+from .network import Critics, Distribution, Network, RunningMoments
 from .samples import Samples, sample_index
 from .trust_region import Floats
 
@@ -34,6 +35,34 @@ class InfeasibleLimitError(LitmotifError, RuntimeError):
     """The policy was in recovery for long, and the cost no longer falls: no policy found keeps the limit."""
 
 
+@dataclass(frozen=True)
+class Margin:
+    """Margin below the limits.
+
+    Attributes:
+        share: trains against ``(1 - share) * limit``, so that the limit holds with room for noise.
+        lr: learns a further margin: each update adds this share of the excess over the limit, and takes away this share
+            of what is below it. Noise in the cost gradients lets a policy drift over a limit though every single step
+            keeps to it; the learned margin grows until it does not (0 learns none).
+    """
+
+    share: float = 0.0
+    lr: float = 0.0
+
+
+@dataclass(frozen=True)
+class CriticFit:
+    """Fit of the critics.
+
+    Attributes:
+        passes: through the samples of an update.
+        batch: samples of a step, all processes together.
+    """
+
+    passes: int = 4
+    batch: int = 2048
+
+
 class OnPolicy(Acting):
     """Actor and critics over rollouts; a subclass updates the policy.
 
@@ -42,38 +71,26 @@ class OnPolicy(Acting):
     too. The gap of a constraint is divided by the mean episode length, since the cost surrogate is a mean over steps.
 
     Args:
-        margin: trains against ``(1 - margin) * limit``, so that the limit holds with room for noise.
-        margin_lr: learns a further margin: each update adds this share of the excess over the limit, and takes away
-            this share of what is below it. Noise in the cost gradients lets a policy drift over a limit though every
-            single step keeps to it; the learned margin grows until it does not (0 learns none).
-        gamma: discount of rewards.
-        gae_lambda: of rewards.
-        cost_gamma: discount of costs.
-        cost_gae_lambda: of costs.
-        critic_passes: through the samples of an update.
-        critic_batch: samples of a step of the critics, all processes together.
+        discounts: of rewards and costs.
+        margin: how far below its limits it trains.
+        critics: how they are fitted.
         recovery_patience: updates in recovery without a new lowest cost after which the run stops; None never stops.
         kwargs: of ``Acting`` and ``BaseModule``; ``optimizer`` is the critics'.
     """
 
     def __init__(
         self,
-        margin: float = 0.0,
-        margin_lr: float = 0.0,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        cost_gamma: float = 0.99,
-        cost_gae_lambda: float = 0.95,
-        critic_passes: int = 4,
-        critic_batch: int = 2048,
+        discounts: Discounts = Discounts(),
+        margin: Margin = Margin(),
+        critics: CriticFit = CriticFit(),
         recovery_patience: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.automatic_optimization = False
         self.limited = [number for number, name in enumerate(self.cost_names) if name in self.limits]
-        h, signals = self.hparams, 1 + len(self.cost_names)
-        self.critics = Critics(h["observation_size"], signals, h["hidden_size"], h["num_layers"])
+        signals = 1 + len(self.cost_names)
+        self.critics = Critics(self.hparams["observation_size"], signals, self.group(Network))
         self.value_moments = RunningMoments(signals)
         self.lengths: Tensor
         self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps and ends, fading
@@ -148,7 +165,7 @@ class OnPolicy(Acting):
         report |= {f"cost_{name}/limit": limit for name, limit in self.limits.items()}
         if self.limits:  # how much of its limit the worst cost uses
             report["cost_share"] = max(episode[name] / (limit or 1.0) for name, limit in self.limits.items())
-        if self.hparams["margin_lr"]:
+        if self.group(Margin).lr:
             names = [self.cost_names[number] for number in self.limited]
             report |= {f"margin_{name}": value for name, value in zip(names, self.margins.tolist(), strict=True)}
         self._watch(episode)
@@ -156,7 +173,7 @@ class OnPolicy(Acting):
 
     def _advantages(self, rollout: Rollout, signals: Tensor, observation: Tensor) -> tuple[Tensor, Tensor]:
         """(T, N, K) advantages and value targets, in the unit of the signals."""
-        h = self.hparams
+        discounts = self.group(Discounts)
         after = torch.cat((rollout.last_observation, rollout.final_observation))
         all_values = self._values(torch.cat((observation.flatten(0, 1), self.observation_moments(after))))
         here, envs = signals[..., 0].numel(), signals.shape[1]
@@ -164,8 +181,8 @@ class OnPolicy(Acting):
         next_values = torch.cat((values[1:], all_values[here : here + envs].unsqueeze(0)))
         next_values[rollout.ended] = all_values[here + envs :]
         costs = len(self.cost_names)
-        gamma = signals.new_tensor([h["gamma"]] + [h["cost_gamma"]] * costs)
-        lam = signals.new_tensor([h["gae_lambda"]] + [h["cost_gae_lambda"]] * costs)
+        gamma = signals.new_tensor([discounts.gamma] + [discounts.cost_gamma] * costs)
+        lam = signals.new_tensor([discounts.gae_lambda] + [discounts.cost_gae_lambda] * costs)
         advantages = gae(signals, values, next_values, rollout.terminated, rollout.ended, gamma, lam)
         return advantages, advantages + values
 
@@ -187,10 +204,10 @@ class OnPolicy(Acting):
 
     def _gaps(self, episode: dict[str, float]) -> Floats:
         """(m,) how far each limited cost is above what it is trained against, in cost an episode."""
-        names = [self.cost_names[number] for number in self.limited]
+        names, margin = [self.cost_names[number] for number in self.limited], self.group(Margin)
         limits = np.array([self.limits[name] for name in names], dtype=np.float64)
-        excess = np.array([episode[name] for name in names], dtype=np.float64) - (1.0 - self.hparams["margin"]) * limits
-        learned = self.margins.cpu().numpy() + self.hparams["margin_lr"] * excess
+        excess = np.array([episode[name] for name in names], dtype=np.float64) - (1.0 - margin.share) * limits
+        learned = self.margins.cpu().numpy() + margin.lr * excess
         self.margins.copy_(torch.as_tensor(np.clip(learned, 0.0, MOST_MARGIN * limits)))
         return np.asarray(excess + self.margins.cpu().numpy(), dtype=np.float64)
 
@@ -220,10 +237,10 @@ class OnPolicy(Acting):
         optimizer: Any = self._raw_optimizer(0)
         params = list(self.critics.parameters())
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        for _ in range(self.hparams["critic_passes"]):
+        for _ in range(self.group(CriticFit).passes):
             order = torch.randperm(samples.count, generator=source)
             loss.zero_()
-            for chunk in torch.split(order, self.hparams["critic_batch"]):
+            for chunk in torch.split(order, self.group(CriticFit).batch):
                 rows = samples.rows(chunk).to(self.device)
                 gap = self.critics(samples.observation[rows]) - normal[rows]  # (b, K)
                 error = gap.square().sum() / len(chunk)

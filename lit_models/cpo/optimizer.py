@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from litmotif.errors import ArgumentError
 
-from .trust_region import Case, Floats, Step, conjugate_gradient, dots, solve
+from .trust_region import Case, Floats, Step, TrustRegionSettings, conjugate_gradient, dots, solve
 
 Solver = Callable[[float, Floats, Floats, Floats, float], Step]
 """Takes q, r, S, c and delta, as ``solve`` does."""
@@ -184,14 +184,8 @@ class TrustRegion(Optimizer):
 
     Args:
         params: of the policy.
-        lr: radius of the trust region: the mean KL from the old policy to the new. It is what a learning rate is to
-            other optimisers, under the name by which schedules and monitors find it.
-        damping: added to the Fisher matrix, as a fraction of the mean of its diagonal.
-        cg_iterations: at most, a solve.
-        cg_tolerance: relative residual at which a solve stops.
-        corrections: trials that re-solve with the measured KL and costs in place of the model's.
-        backtracks: trials after those: the first step, each time shorter.
-        shrink: factor of the length; it grows by its square from one backtrack to the next.
+        settings: of the region and the search; its ``target_kl`` is what a learning rate is to other optimisers, and
+            has the name ``lr`` in the group, by which schedules and monitors find it.
         reduce: sums a tensor over the processes, in place or not, and returns it.
         solver: gives the step; the exact one, unless a comparison puts another here.
     """
@@ -204,29 +198,14 @@ class TrustRegion(Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter],
-        lr: float = 0.01,
-        damping: float = 0.1,
-        cg_iterations: int = 10,
-        cg_tolerance: float = 1e-4,
-        corrections: int = 6,
-        backtracks: int = 10,
-        shrink: float = 0.8,
+        settings: TrustRegionSettings = TrustRegionSettings(),
         reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         solver: Solver = solve,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "damping": damping,
-            "cg_iterations": cg_iterations,
-            "cg_tolerance": cg_tolerance,
-            "corrections": corrections,
-            "backtracks": backtracks,
-            "shrink": shrink,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, {"lr": settings.target_kl})
         if len(self.param_groups) != 1:
             raise ArgumentError("TrustRegion takes one group: a trust region has one radius.")
-        self.reduce, self.solver = reduce, solver
+        self.settings, self.reduce, self.solver = settings, reduce, solver
         self.gaps = np.zeros(0)
 
     def step(self, closure: Callable[[], Surrogates]) -> Surrogates:  # type: ignore[override]
@@ -269,7 +248,7 @@ class TrustRegion(Optimizer):
 
         probes = _signs(gradients)
         diagonal = float(dots(probes, fisher(probes)).mean()) / gradients.shape[1]
-        damping = group["damping"] * diagonal
+        damping = self.settings.damping * diagonal
 
         def product(vectors: Tensor) -> Tensor:
             image: Tensor = fisher(vectors) + damping * vectors
@@ -279,7 +258,7 @@ class TrustRegion(Optimizer):
 
         def invert(rows: Tensor) -> Tensor:
             vector_to_parameters(start, params)  # the kept graph reads the parameters as they stand
-            return conjugate_gradient(product, rows, group["cg_iterations"], group["cg_tolerance"])[0]
+            return conjugate_gradient(product, rows, self.settings.cg_iterations, self.settings.cg_tolerance)[0]
 
         return _Problem(self.solver, invert, start, gradients, self.gaps)
 
@@ -306,7 +285,7 @@ class TrustRegion(Optimizer):
         update = Update(step.case, multipliers=step.multipliers.tolist(), unusable=step.unusable.tolist())
         limits = _Limits(step, problem.gaps, target)
         best: _Trial | None = None
-        for _ in range(group["corrections"]):
+        for _ in range(self.settings.corrections):
             trial = self._try(problem, move, before, closure, group)
             update.trials += 1
             if limits.allow(trial) and (best is None or trial.kl > best.kl):
@@ -320,8 +299,8 @@ class TrustRegion(Optimizer):
             old, move = move, problem.step(delta, gaps)[1]
             if torch.equal(old, move):  # the constraints alone decide the step
                 break
-        for number in range(group["backtracks"] if best is None else 0):
-            trial = self._try(problem, first * group["shrink"] ** (2 * number + 1), before, closure, group)
+        for number in range(self.settings.backtracks if best is None else 0):
+            trial = self._try(problem, first * self.settings.shrink ** (2 * number + 1), before, closure, group)
             update.trials += 1
             if limits.allow(trial):
                 best = trial

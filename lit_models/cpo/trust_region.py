@@ -37,6 +37,38 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True)
+class TrustRegionSettings:
+    """Trust region of an update, and the search for the best policy within.
+
+    Attributes:
+        target_kl: radius: the mean KL from the old policy to the new, nats; ``schedule`` shapes it.
+        damping: added to the Fisher matrix, as a fraction of the mean of its diagonal.
+        cg_iterations: of conjugate gradient, at most, a solve.
+        cg_tolerance: relative residual at which a solve stops.
+        fisher_fraction: share of the samples that the Fisher matrix is measured on.
+        corrections: trials that solve again with the measured KL and costs in place of the model's.
+        backtracks: trials after those: the first step, each time shorter.
+        shrink: factor of the length; it grows by its square from one backtrack to the next.
+
+    Raises:
+        ValueError: a share out of (0, 1].
+    """
+
+    target_kl: float = 0.01
+    damping: float = 0.1
+    cg_iterations: int = 10
+    cg_tolerance: float = 1e-4
+    fisher_fraction: float = 0.2
+    corrections: int = 6
+    backtracks: int = 10
+    shrink: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.fisher_fraction <= 1.0:
+            raise ArgumentError(f"trust_region.fisher_fraction={self.fisher_fraction} must be in (0, 1].")
+
+
+@dataclass(frozen=True)
 class Step:
     """The optimum x = ``along_reward`` * v + W @ ``along_costs``.
 

@@ -1,5 +1,6 @@
 """Expressive dynamics (DynamicsEngine): velocity and articulation of each note."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,23 @@ VELOCITY, ARTICULATION, CLASSES = slice(0, 1), slice(1, 2), slice(2, 8)
 """Columns of the targets; the others are reserved."""
 
 
+@dataclass(frozen=True)
+class Objective:
+    """Loss of velocity, articulation and class.
+
+    Attributes:
+        regression: ``mse`` or ``huber``, of velocity and articulation.
+        huber_delta: where Huber's loss becomes linear.
+        articulation_weight: of the articulation's loss beside the velocity's.
+        class_weight: of the cross-entropy beside the velocity's loss.
+    """
+
+    regression: RegressionLoss = "mse"
+    huber_delta: float = 0.1
+    articulation_weight: float = 1.0
+    class_weight: float = 0.1
+
+
 class DynamicsEngine(SequenceModule):
     """32 features a note -> velocity / 127, articulation, and six velocity classes; a frame is a note.
 
@@ -28,10 +46,7 @@ class DynamicsEngine(SequenceModule):
     Args:
         input_size: features F.
         output_size: outputs K.
-        regression: ``mse`` or ``huber``, of velocity and articulation.
-        huber_delta: where Huber's loss becomes linear.
-        articulation_weight: of the articulation's loss beside the velocity's.
-        class_weight: of the cross-entropy beside the velocity's loss.
+        objective: loss of velocity, articulation and class.
         **kwargs: see ``SequenceModule``.
     """
 
@@ -50,14 +65,7 @@ class DynamicsEngine(SequenceModule):
     headline = "velocity_mae"
 
     def __init__(
-        self,
-        input_size: int = 32,
-        output_size: int = 16,
-        regression: RegressionLoss = "mse",
-        huber_delta: float = 0.1,
-        articulation_weight: float = 1.0,
-        class_weight: float = 0.1,
-        **kwargs: Any,
+        self, input_size: int = 32, output_size: int = 16, objective: Objective = Objective(), **kwargs: Any
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
 

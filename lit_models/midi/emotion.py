@@ -1,6 +1,7 @@
 """Music emotion recognition (EmotionRecognizer): valence and arousal of what is heard."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -37,6 +38,19 @@ def uniform_points(module: "EmotionRecognizer", batch: MusicBatch) -> Tensor:
     return torch.stack(points)[:, None].expand(shape).to(batch.targets)
 
 
+@dataclass(frozen=True)
+class Objective:
+    """Weights of the loss beside the squared error.
+
+    Attributes:
+        ccc_weight: of 1 - CCC, the mean over valence and arousal.
+        auxiliary_weight: of each of the three auxiliary losses.
+    """
+
+    ccc_weight: float = 0.5
+    auxiliary_weight: float = 0.1
+
+
 class EmotionRecognizer(SequenceModule):
     """128 features of notes or sound a frame -> an embedding of 64 whose first two are valence and arousal in [-1, 1].
 
@@ -47,8 +61,7 @@ class EmotionRecognizer(SequenceModule):
     Args:
         input_size: features F.
         output_size: targets K, and width of the embedding.
-        ccc_weight: of 1 - CCC, the mean over valence and arousal.
-        auxiliary_weight: of each of the three auxiliary losses.
+        objective: weights of the loss.
         **kwargs: see ``SequenceModule``.
     """
 
@@ -69,12 +82,7 @@ class EmotionRecognizer(SequenceModule):
     headline = "cosine"
 
     def __init__(
-        self,
-        input_size: int = 128,
-        output_size: int = 64,
-        ccc_weight: float = 0.5,
-        auxiliary_weight: float = 0.1,
-        **kwargs: Any,
+        self, input_size: int = 128, output_size: int = 64, objective: Objective = Objective(), **kwargs: Any
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if output_size < DENSITY.stop:
@@ -87,12 +95,13 @@ class EmotionRecognizer(SequenceModule):
         """Of valence and arousal, and of what the auxiliary head makes of all outputs in the columns behind them."""
         outputs = self.activation(logits)  # (B, T, K)
         heads = torch.cat([outputs[..., VALENCE_AROUSAL], self.auxiliary(outputs)], dim=-1)  # (B, T, 8)
-        return {name: term.sums(heads, heads, batch, self.hparams) for name, term in self.terms.items()}
+        weights = self.hparams["objective"]
+        return {name: term.sums(heads, heads, batch, weights) for name, term in self.terms.items()}
 
     def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Error, concordance where it is wanted, and the three auxiliary terms."""
         terms = super().losses(sums)
-        return terms if self.hparams["ccc_weight"] else {name: terms[name] for name in terms if name != "ccc"}
+        return terms if self.group(Objective).ccc_weight else {name: terms[name] for name in terms if name != "ccc"}
 
     @torch.no_grad()
     def emotion(self, inputs: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Drum humanisation (GroovePredictor): microtiming and velocity of hits on a grid of sixteenths."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -53,6 +54,23 @@ def quantised(module: "GroovePredictor", batch: MusicBatch) -> Tensor:
     return on_grid.expand_as(batch.targets)
 
 
+@dataclass(frozen=True)
+class Objective:
+    """Loss of offsets, velocities and swing.
+
+    Attributes:
+        regression: ``mse`` or ``huber``.
+        huber_delta: where Huber's loss becomes linear.
+        velocity_weight: of the velocities' loss beside the offsets'.
+        swing_weight: of the swing's loss beside the offsets'.
+    """
+
+    regression: RegressionLoss = "mse"
+    huber_delta: float = 0.2
+    velocity_weight: float = 1.0
+    swing_weight: float = 0.1
+
+
 class GroovePredictor(SequenceModule):
     """64 features of a drum pattern a sixteenth -> offsets, velocities and swing in [-1, 1].
 
@@ -62,10 +80,7 @@ class GroovePredictor(SequenceModule):
     Args:
         input_size: features F.
         output_size: outputs K.
-        regression: ``mse`` or ``huber``.
-        huber_delta: where Huber's loss becomes linear.
-        velocity_weight: of the velocities' loss beside the offsets'.
-        swing_weight: of the swing's loss beside the offsets'.
+        objective: loss of offsets, velocities and swing.
         **kwargs: see ``SequenceModule``.
     """
 
@@ -85,14 +100,7 @@ class GroovePredictor(SequenceModule):
     headline = "timing_mae_ms"
 
     def __init__(
-        self,
-        input_size: int = 64,
-        output_size: int = 32,
-        regression: RegressionLoss = "mse",
-        huber_delta: float = 0.2,
-        velocity_weight: float = 1.0,
-        swing_weight: float = 0.1,
-        **kwargs: Any,
+        self, input_size: int = 64, output_size: int = 32, objective: Objective = Objective(), **kwargs: Any
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
 

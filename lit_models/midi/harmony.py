@@ -1,5 +1,6 @@
 """Chord prediction (HarmonyPredictor): the chord of each frame of a melody."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
@@ -14,6 +15,24 @@ from .module import SequenceModule
 from .network import Hidden
 
 
+@dataclass(frozen=True)
+class Objective:
+    """Cross-entropy of chords.
+
+    Attributes:
+        label_smoothing: share of the target spread over the classes of the vocabulary, in [0, 1).
+
+    Raises:
+        ValueError: a share out of its range.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ArgumentError(f"objective.label_smoothing={self.label_smoothing}: a share, at least 0 and under 1.")
+
+
 class HarmonyPredictor(SequenceModule):
     """128 features of the melody (and of the chord before) -> the probabilities of 64 chord classes.
 
@@ -23,7 +42,7 @@ class HarmonyPredictor(SequenceModule):
     Args:
         input_size: features F.
         output_size: classes K.
-        label_smoothing: share of the target spread over the classes of the vocabulary, in [0, 1).
+        objective: cross-entropy of chords.
         equivariant: tie the weights so that a transposed melody has exactly the transposed chords, see
             ``equivariance``; needs the names ``features`` and ``outputs``, and a backbone of dense layers or
             ``residual_tcn``. Then there is nothing to learn from transposed songs.
@@ -42,12 +61,10 @@ class HarmonyPredictor(SequenceModule):
         self,
         input_size: int = 128,
         output_size: int = 64,
-        label_smoothing: float = 0.0,
+        objective: Objective = Objective(),
         equivariant: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
-        if not 0 <= label_smoothing < 1:
-            raise ArgumentError(f"label_smoothing={label_smoothing}: a share, at least 0 and under 1.")
         if equivariant:
             commute(self.network, self.normalizer, self.hparams["features"], self.hparams["outputs"])

@@ -22,11 +22,11 @@ class Term(NamedTuple):
     """One term of a loss: what is measured of some columns, and its weight.
 
     Attributes:
-        kind: ``distance`` is ``distance`` by the hyper-parameters ``regression`` and ``huber_delta``, or squares;
+        kind: ``distance`` is ``distance`` by the options ``regression`` and ``huber_delta``, or squares;
             ``concordance`` 1 - CCC over the batch, 0 where a column is unknown throughout; ``keys`` nats of independent
             keys, ``sign`` of whether a target is above 0, ``classes`` of the softmax.
         columns: of the targets.
-        weight: the hyper-parameter that weighs it; None for 1.
+        weight: the option of ``objective`` that weighs it; None for 1.
     """
 
     kind: Kind
@@ -45,7 +45,7 @@ class Term(NamedTuple):
             logits: before the last activation, columns as those of the targets (B, T, K).
             outputs: behind it (B, T, K).
             batch: with the targets.
-            h: hyper-parameters of the module.
+            h: the options of ``objective``.
         """
         parts = (logits, outputs, batch.targets, batch.mask)
         z, y, target, mask = (part[..., self.columns] for part in parts)

@@ -1,6 +1,7 @@
 """Next-frame key prediction (MelodyTransformer): polyphonic or melodic, with distillation from a teacher."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,11 +21,46 @@ from .generation import Choice, Encoder, continue_roll
 from .losses import Term, keys_nll, mean
 from .metrics import KeyDetection, Likelihood, found_keys
 from .module import SequenceModule
-from .network import Hidden, InputNormalizer
+from .network import Hidden, InputNormalizer, MelodyNetwork
 from .pitch import pitch_stack
 from .transformer import CausalTransformer
 
 UNTUNED = 0.5
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Likelihood of keys.
+
+    Attributes:
+        pos_weight: weight of keys that sound, in training and ``loss``; 1 is the likelihood.
+    """
+
+    pos_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student learns from its teacher.
+
+    Attributes:
+        teacher: a run folder or checkpoint of another MelodyTransformer on the same inputs; None for none.
+        weight: w, the teacher's share of the loss, in [0, 1].
+        temperature: tau.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    teacher: str | None = None
+    weight: float = 0.5
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1 or self.temperature <= 0:
+            raise ArgumentError(
+                f"distil.weight={self.weight} in [0, 1], distil.temperature={self.temperature} above 0."
+            )
 
 
 class MelodyTransformer(SequenceModule):
@@ -41,18 +77,13 @@ class MelodyTransformer(SequenceModule):
     Args:
         input_size: features F.
         output_size: keys K.
-        num_heads: attention heads of the backbone ``transformer``.
-        channels: units of each key of the backbone ``pitch_tcn``, see ``pitch``; its other units are ``hidden_size``.
-        reach: semitones to either side that a layer of ``pitch_tcn`` sees.
-        pos_weight: weight of keys that sound, in training and ``loss``; 1 is the likelihood.
+        network: its layers.
+        objective: likelihood of keys.
+        distil: what it learns from a teacher.
         top_k: k of the top-k accuracy.
-        teacher: a run folder or checkpoint of another MelodyTransformer on the same inputs; None for none.
-        distil_weight: w, the teacher's share of the loss, in [0, 1].
-        temperature: tau.
-        **kwargs: see ``SequenceModule``; ``backbone`` may also be ``transformer`` or ``pitch_tcn``.
+        **kwargs: see ``SequenceModule``.
     """
 
-    architecture: ClassVar[frozenset[str]] = SequenceModule.architecture | {"num_heads", "channels", "reach"}
     hidden: ClassVar[Hidden] = (("relu", 256), ("lstm", 256), ("relu", 256))
     last = nn.Sigmoid
     terms: ClassVar = {"keys": Term("keys")}
@@ -64,36 +95,27 @@ class MelodyTransformer(SequenceModule):
         self,
         input_size: int = 64,
         output_size: int = 128,
-        num_heads: int = 4,
-        channels: int = 16,
-        reach: int = 12,
-        pos_weight: float = 1.0,
+        network: MelodyNetwork = MelodyNetwork(),
+        objective: Objective = Objective(),
+        distil: Distillation = Distillation(),
         top_k: int = 5,
-        teacher: str | None = None,
-        distil_weight: float = 0.5,
-        temperature: float = 2.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
-        if not 0 <= distil_weight <= 1 or temperature <= 0:
-            raise ArgumentError(f"distil_weight={distil_weight} in [0, 1], temperature={temperature} above 0.")
+        self.distil = self.group(Distillation)
         self.register_buffer("threshold", torch.tensor(UNTUNED))
         self.threshold: Tensor
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
-        if teacher is not None:
+        if self.distil.teacher is not None:
             self.evaluation.kinds["likelihood"]["teacher"] = Likelihood(keys=True)
 
     def make_network(self) -> nn.Module:
         """Two backbones more."""
-        h = self.hparams
-        if h["backbone"] == "pitch_tcn":
-            self.normalizer = InputNormalizer(h["input_size"])  # one scale for all keys
-            shape = ("input_size", "output_size", "hidden_size", "channels", "reach", "kernel_size", "num_layers")
-            return pitch_stack(**{name: h[name] for name in (*shape, "dropout")})
-        if h["backbone"] != "transformer":
-            return super().make_network()
-        names = ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "dropout")
-        return CausalTransformer(**{name: h[name] for name in names})
+        sizes, network = (self.hparams["input_size"], self.hparams["output_size"]), self.group(MelodyNetwork)
+        if network.backbone == "pitch_tcn":
+            self.normalizer = InputNormalizer(sizes[0])  # one scale for all keys
+            return pitch_stack(*sizes, network)
+        return CausalTransformer(*sizes, network) if network.backbone == "transformer" else super().make_network()
 
     # ------------------------------------------------------------------ the teacher
     def setup(self, stage: str) -> None:
@@ -103,7 +125,7 @@ class MelodyTransformer(SequenceModule):
             FileNotFoundError: a fit does not find it.
             ValueError: it is no MelodyTransformer of these inputs and keys.
         """
-        path = self.hparams["teacher"]
+        path = self.distil.teacher
         if path is None or self._teacher:
             return
         try:
@@ -135,7 +157,7 @@ class MelodyTransformer(SequenceModule):
         found, taught = super().sums(logits, batch), self.teach(batch.inputs) if self.training else None
         if taught is None:
             return found
-        tau = self.hparams["temperature"]
+        tau = self.distil.temperature
         soft = keys_nll(logits / tau, (taught / tau).sigmoid(), batch.mask)
         return found | {"distil": soft * soft.new_tensor([tau**2, 1.0])}
 
@@ -144,7 +166,7 @@ class MelodyTransformer(SequenceModule):
         terms = super().losses(sums)
         if "distil" not in sums:
             return terms
-        share = self.hparams["distil_weight"]
+        share = self.distil.weight
         return {"keys": (1 - share) * terms["keys"], "distil": share * mean(sums["distil"])}
 
     def reference_logits(self, row: str, batch: MusicBatch) -> Tensor:

@@ -13,7 +13,7 @@ from ..core.evaluation import EvaluatedModule
 from . import baselines
 from .evaluation import Evaluation, Probabilities, Score, headline_sums
 from .losses import Term, mean, valid_frames, with_total
-from .network import Backbone, Hidden, InputNormalizer, make_stack
+from .network import Hidden, InputNormalizer, Network, make_stack
 from .stack import LayerStack, State
 
 RARE = 1e-3
@@ -33,18 +33,11 @@ class SequenceModule(EvaluatedModule):
         target_mean: of each target in training, from the data: the constant baseline; None for 0.
         features: names of the inputs, from the data.
         outputs: names of the targets, from the data.
-        backbone: ``requirement`` has the sizes of the class; ``gru``, ``tcn``, ``residual_tcn`` and ``mlp`` those given
-            here.
-        hidden_size: width of a backbone that is not ``requirement``.
-        num_layers: of a backbone that is not ``requirement``.
-        kernel_size: taps of the convolutions.
-        dropout: rate behind each hidden layer, in training.
+        network: its layers.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
-    architecture: ClassVar[frozenset[str]] = frozenset(
-        {"input_size", "output_size", "backbone", "hidden_size", "num_layers", "kernel_size"}
-    )
+    architecture: ClassVar[frozenset[str]] = frozenset({"input_size", "output_size", "network"})
     hidden: ClassVar[Hidden]
     """Hidden layers of the backbone ``requirement``."""
     last: ClassVar[type[nn.Module]]
@@ -69,11 +62,7 @@ class SequenceModule(EvaluatedModule):
         target_mean: Sequence[float] | None = None,
         features: Sequence[str] = (),
         outputs: Sequence[str] = (),
-        backbone: str = "requirement",
-        hidden_size: int = 128,
-        num_layers: int = 1,
-        kernel_size: int = 3,
-        dropout: float = 0.0,
+        network: Network = Network(),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -100,9 +89,7 @@ class SequenceModule(EvaluatedModule):
     def make_network(self) -> nn.Module:
         """The backbone that the hyper-parameters name."""
         h = self.hparams
-        names = ("input_size", "output_size", "hidden_size", "num_layers", "kernel_size", "dropout")
-        backbone: Backbone = h["backbone"]
-        return make_stack(backbone, self.hidden, **{name: h[name] for name in names})
+        return make_stack(self.group(Network), self.hidden, h["input_size"], h["output_size"])
 
     def run(self, inputs: Tensor, state: State | None = None, valid: Tensor | None = None) -> tuple[Tensor, State]:
         """Everything before the last activation: inputs (B, T, F) to (B, T, K), and the state after them."""
@@ -137,7 +124,7 @@ class SequenceModule(EvaluatedModule):
             raise UnexportableError(
                 f"{type(self).__name__}.network is a {type(self.network).__name__}, whose attention no RTNeural file "
                 "can hold. Train an exportable backbone (requirement, gru, tcn, residual_tcn) on what it has learned: "
-                "litmotif fit -c midi/melody_distil --model.teacher RUN."
+                "litmotif fit -c midi/melody_distil --model.distil.teacher RUN."
             )
         layers: list[nn.Module] = chain(self.activation)
         return layers
@@ -166,11 +153,13 @@ class SequenceModule(EvaluatedModule):
     def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:
         """Sums that add up over batches and make the losses, from logits (B, T, K)."""
         outputs = self.activation(logits)
-        return {name: term.sums(logits, outputs, batch, self.hparams) for name, term in self.terms.items()}
+        weights = self.hparams.get("objective", {})
+        return {name: term.sums(logits, outputs, batch, weights) for name, term in self.terms.items()}
 
     def losses(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weighted terms of the loss by name, from sums over all that they are a mean of."""
-        return {name: term.loss(sums[name], self.hparams) for name, term in self.terms.items()}
+        weights = self.hparams.get("objective", {})
+        return {name: term.loss(sums[name], weights) for name, term in self.terms.items()}
 
     # ------------------------------------------------------------------ evaluation
     def validation_step(self, batch: MusicBatch, batch_idx: int) -> None:

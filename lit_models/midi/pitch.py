@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from litmotif.errors import ArgumentError
 
+from .network import MelodyNetwork
 from .residual import ResidualBlock
 from .stack import LayerStack
 
@@ -144,31 +145,18 @@ def _dense(layer: nn.Module, size: int) -> nn.Linear:
     return dense
 
 
-def pitch_stack(
-    input_size: int,
-    output_size: int,
-    hidden_size: int,
-    channels: int,
-    reach: int,
-    kernel_size: int,
-    num_layers: int,
-    dropout: float,
-) -> LayerStack:
+def pitch_stack(input_size: int, output_size: int, network: MelodyNetwork) -> LayerStack:
     """The whole network: residual blocks of dilation 1, 2, 4, ... between input and output.
 
     Args:
         input_size: columns F, of which the first are the keys.
         output_size: keys K.
-        hidden_size: free units H.
-        channels: C of each key.
-        reach: semitones that a layer sees to either side.
-        kernel_size: taps of a convolution.
-        num_layers: residual blocks, of two convolutions each.
-        dropout: rate behind each convolution, in training.
+        network: its sizes; a block has two convolutions, and dropout behind each.
 
     Raises:
         ValueError: fewer columns than keys, or no channel.
     """
+    size, channels, reach = network.hidden_size, network.channels, network.reach
     if input_size < output_size or channels < 1 or reach < 0:
         raise ArgumentError(
             f"backbone='pitch_tcn' takes the {output_size} keys of a frame first, and {input_size} columns reach it "
@@ -176,8 +164,9 @@ def pitch_stack(
             "as polyphony, or another backbone."
         )
     blocks = []
-    for level in range(num_layers):
-        first, second = (PitchConv(output_size, hidden_size, channels, reach, kernel_size, 2**level) for _ in range(2))
-        blocks.append(ResidualBlock(first, second, dropout))
-    last = PitchOutput(output_size, hidden_size, channels, reach)
-    return LayerStack([PitchInput(input_size, output_size, hidden_size, channels, reach), *blocks, last])
+    for level in range(network.num_layers):
+        taps = (network.kernel_size, 2**level)
+        first, second = (PitchConv(output_size, size, channels, reach, *taps) for _ in range(2))
+        blocks.append(ResidualBlock(first, second, network.dropout))
+    last = PitchOutput(output_size, size, channels, reach)
+    return LayerStack([PitchInput(input_size, output_size, size, channels, reach), *blocks, last])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from litmotif.errors import ArgumentError
 
+from .network import MelodyNetwork
 from .stack import State
 
 
@@ -63,25 +64,21 @@ class CausalTransformer(nn.Module):
     Args:
         input_size: columns F.
         output_size: numbers K, before the last activation.
-        hidden_size: token width D.
-        num_layers: blocks.
-        num_heads: attention heads; D / heads is even.
-        dropout: rate in the blocks.
+        network: token width D, blocks, attention heads (D / heads is even), and dropout in the blocks.
 
     Raises:
         ValueError: the heads do not divide the width into even parts.
     """
 
-    def __init__(
-        self, input_size: int, output_size: int, hidden_size: int, num_layers: int, num_heads: int, dropout: float
-    ) -> None:
+    def __init__(self, input_size: int, output_size: int, network: MelodyNetwork) -> None:
         super().__init__()
-        if hidden_size % (2 * num_heads):
-            raise ArgumentError(f"hidden_size={hidden_size} does not divide by 2 * num_heads={2 * num_heads}.")
-        self.embed = nn.Linear(input_size, hidden_size)
-        self.blocks = nn.ModuleList([Block(hidden_size, num_heads, dropout) for _ in range(num_layers)])
-        self.norm = nn.LayerNorm(hidden_size)
-        self.head = nn.Linear(hidden_size, output_size)
+        size, heads = network.hidden_size, network.num_heads
+        if size % (2 * heads):
+            raise ArgumentError(f"hidden_size={size} does not divide by 2 * num_heads={2 * heads}.")
+        self.embed = nn.Linear(input_size, size)
+        self.blocks = nn.ModuleList([Block(size, heads, network.dropout) for _ in range(network.num_layers)])
+        self.norm = nn.LayerNorm(size)
+        self.head = nn.Linear(size, output_size)
 
     def forward(self, x: Tensor, state: State | None = None, valid: Tensor | None = None) -> tuple[Tensor, State]:
         """Run over frames (B, T, F), given the state after those before; ``valid`` is of no use here."""

@@ -15,7 +15,7 @@ from .tiny import write
 CONFIG = """\
 # litmotif fit -c drums.yaml
 # A few made grooves
-model: {class_path: GroovePredictor, init_args: {backbone: gru, hidden_size: 8}}
+model: {class_path: GroovePredictor, init_args: {network: {backbone: gru, hidden_size: 8}}}
 data:
   class_path: MusicFrames
   init_args: {task: groove, songs: 8, split: [0.5, 0.25, 0.25], frames: 32, batch_size: 4}

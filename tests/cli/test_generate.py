@@ -32,7 +32,7 @@ def leave(module, folder, data, **options):
 @pytest.fixture
 def melody():
     torch.manual_seed(0)
-    module = MelodyTransformer(backbone="gru", hidden_size=8)
+    module = MelodyTransformer(network={"backbone": "gru", "hidden_size": 8})
     module.network.layers[0].weight.data[:, :2] *= 50  # it listens to the wanted emotion
     return module
 

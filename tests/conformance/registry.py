@@ -34,12 +34,16 @@ _TINY_CMDP = {
     "test": 6,
     "eval_envs": 4,
 }
-_TINY_CPO = {"hidden_size": 16, "num_layers": 1, "critic_batch": 16, "cost_limits": {"cost0": 6.0}}
+_TINY_CPO = {
+    "network": {"hidden_size": 16, "num_layers": 1},
+    "critics": {"batch": 16},
+    "cost_limits": {"cost0": 6.0},
+}
 _FEW_ROLLOUTS = {"num_envs": 4, "rollout_length": 4, "val": 4, "test": 4, "eval_envs": 4, "max_episode_steps": 20}
 _FEW_CLIPS = {"clips": 12, "frames": 24, "val": 0.25, "test": 0.25, "batch_size": 4}
 _TINY_CLIPS = {"clips": 24, "frames": 24, "val": 0.25, "test": 0.25, "batch_size": 4, "steps_per_epoch": 5}
 
-_TINY_SEQUENCE = {"backbone": "gru", "hidden_size": 16, "num_layers": 1}
+_TINY_SEQUENCE = {"network": {"backbone": "gru", "hidden_size": 16, "num_layers": 1}}
 _TINY_FRAMES = {"songs": 24, "split": [0.5, 0.25, 0.25], "frames": 16, "batch_size": 4, "steps_per_epoch": 5}
 
 

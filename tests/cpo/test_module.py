@@ -8,6 +8,7 @@ from lightning.pytorch import Callback
 from lit_models import CPO, load
 from lit_models.cpo.on_policy import InfeasibleLimitError, OnPolicy
 
+from ..nested import merged
 from .tiny import fit, make, make_trainer
 
 
@@ -47,7 +48,7 @@ def test_the_gap_is_in_cost_a_step_and_the_limit_in_cost_an_episode(tmp_path):
 def test_the_estimated_episode_cost_is_that_of_whole_episodes(tmp_path):
     """With a policy that stays as it is, mean cost a step times mean length is the mean cost of an episode."""
     watch = Watch()
-    module, _ = fit(tmp_path, watch, updates=60, data={"num_envs": 128}, target_kl=1e-12)
+    module, _ = fit(tmp_path, watch, updates=60, data={"num_envs": 128}, trust_region={"target_kl": 1e-12})
     env = make(data={"num_envs": 128})[1]._one().env
     with torch.no_grad():
         policy = module.policy(module.observation_moments(torch.eye(6))).location.exp().double().numpy()
@@ -72,14 +73,14 @@ def test_the_margin_tightens_the_limit(tmp_path):
     gaps = []
     for margin in (0.0, 0.5):
         watch = Watch()
-        fit(tmp_path, watch, updates=1, margin=margin)
+        fit(tmp_path, watch, updates=1, margin={"share": margin})
         gaps.append(watch.samples[0].gaps[0] * watch.samples[0].episode_length)
     assert gaps[1] - gaps[0] == pytest.approx(0.5 * 8.7, rel=1e-5)
 
 
 def test_the_learned_margin_follows_the_excess_and_is_never_negative(tmp_path):
     watch = Watch()
-    fit(tmp_path, watch, updates=20, cost_limits={"cost0": 11.0}, margin_lr=0.5)
+    fit(tmp_path, watch, updates=20, cost_limits={"cost0": 11.0}, margin={"lr": 0.5})
     margin = 0.0
     for samples, logged in zip(watch.samples, watch.logged, strict=True):
         excess = logged["train/cost_cost0"] - 11.0
@@ -201,12 +202,12 @@ def test_a_limit_on_an_unknown_cost_is_refused():
 
 def test_too_few_samples_are_refused(tmp_path):
     with pytest.raises(ValueError, match="2 samples and needs at least 3"):
-        fit(tmp_path, data={"num_envs": 2, "rollout_length": 1}, fisher_fraction=1.0)
+        fit(tmp_path, data={"num_envs": 2, "rollout_length": 1}, trust_region={"fisher_fraction": 1.0})
 
 
 def test_a_fraction_of_nothing_is_refused():
     with pytest.raises(ValueError, match="fisher_fraction=0"):
-        make(fisher_fraction=0.0)
+        make(trust_region={"fisher_fraction": 0.0})
 
 
 def test_a_plateau_schedule_is_refused(tmp_path):
@@ -217,20 +218,20 @@ def test_a_plateau_schedule_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("gamma", 0.5),
-        ("gae_lambda", 0.1),
-        ("cost_gamma", 0.5),
-        ("cost_gae_lambda", 0.1),
-        ("critic_passes", 1),
-        ("critic_batch", 64),
-        ("fisher_fraction", 1.0),
-        ("target_kl", 0.001),
-        ("damping", 2.0),
-        ("cg_iterations", 1),
-        ("cg_tolerance", 0.9),
-        ("corrections", 0),
-        ("margin", 0.5),
-        ("margin_lr", 0.5),
+        ("discounts", {"gamma": 0.5}),
+        ("discounts", {"gae_lambda": 0.1}),
+        ("discounts", {"cost_gamma": 0.5}),
+        ("discounts", {"cost_gae_lambda": 0.1}),
+        ("critics", {"passes": 1}),
+        ("critics", {"batch": 64}),
+        ("trust_region", {"fisher_fraction": 1.0}),
+        ("trust_region", {"target_kl": 0.001}),
+        ("trust_region", {"damping": 2.0}),
+        ("trust_region", {"cg_iterations": 1}),
+        ("trust_region", {"cg_tolerance": 0.9}),
+        ("trust_region", {"corrections": 0}),
+        ("margin", {"share": 0.5}),
+        ("margin", {"lr": 0.5}),
         ("optimizer", {"lr": 0.1}),
         ("schedule", {"name": "linear"}),
         ("seed", 3),
@@ -245,18 +246,20 @@ def test_every_option_changes_the_run(option, value, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("policy_lr", 0.01),
-        ("clip", 0.01),
-        ("policy_passes", 1),
-        ("policy_batch", 64),
-        ("target_kl", 1e-9),
-        ("multiplier_lr", 10.0),
-        ("multiplier_start", 5.0),
+        ("policy_steps", {"lr": 0.01}),
+        ("policy_steps", {"clip": 0.01}),
+        ("policy_steps", {"passes": 1}),
+        ("policy_steps", {"batch": 64}),
+        ("policy_steps", {"target_kl": 1e-9}),
+        ("multipliers", {"lr": 10.0}),
+        ("multipliers", {"start": 5.0}),
     ],
 )
 def test_every_option_of_the_rival_changes_the_run(option, value, tmp_path):
-    base, _ = fit(tmp_path, name="PPOLagrangian", updates=3, policy_lr=3e-3)
-    changed, _ = fit(tmp_path, name="PPOLagrangian", updates=3, **{"policy_lr": 3e-3} | {option: value})
+    base, _ = fit(tmp_path, name="PPOLagrangian", updates=3, policy_steps={"lr": 3e-3})
+    changed, _ = fit(
+        tmp_path, name="PPOLagrangian", updates=3, **merged({"policy_steps": {"lr": 3e-3}}, {option: value})
+    )
     assert not torch.equal(weights(base), weights(changed))
 
 
@@ -271,7 +274,7 @@ def test_the_rival_prices_a_cost_above_its_limit_and_not_one_below(tmp_path):
 
 
 def test_acting_is_seeded_and_the_likeliest_action_needs_no_seed():
-    module, _ = make(log_std=0.0)
+    module, _ = make(network={"log_std": 0.0})
     observation = torch.eye(6).repeat(20, 1)
     assert torch.equal(module.act(observation, seed=1), module.act(observation, seed=1))
     assert not torch.equal(module.act(observation, seed=1), module.act(observation, seed=2))
@@ -301,11 +304,11 @@ def test_a_resumed_run_takes_a_changed_radius(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.fit(module, rollouts)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
-    changed, rollouts = make(target_kl=0.002, damping=0.5, optimizer={"lr": 0.01})
+    changed, rollouts = make(trust_region={"target_kl": 0.002, "damping": 0.5}, optimizer={"lr": 0.01})
     trainer = make_trainer(tmp_path, max_epochs=2)
     trainer.fit(changed, rollouts, ckpt_path=tmp_path / "end.ckpt", weights_only=True)
     critics, policy = trainer.optimizers
     assert policy.param_groups[0]["lr"] == pytest.approx(0.002)
-    assert policy.param_groups[0]["damping"] == 0.5
+    assert policy.settings.damping == 0.5
     assert critics.param_groups[0]["lr"] == pytest.approx(0.01)
     assert isinstance(load(tmp_path / "end.ckpt"), CPO)

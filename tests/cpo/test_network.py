@@ -3,7 +3,7 @@
 import torch
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
-from lit_models.cpo.network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, RunningMoments
+from lit_models.cpo.network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, Network, RunningMoments
 
 
 def gaussians(seed):
@@ -12,7 +12,7 @@ def gaussians(seed):
 
 
 def test_the_gaussian_policy_is_torchs_normal():
-    policy = GaussianPolicy(4, 3, 8, 1, log_std=-0.5)
+    policy = GaussianPolicy(4, 3, Network(8, 1))
     old, new = gaussians(0)
     theirs = [Independent(Normal(d.location, d.log_std.exp().expand(5, 3)), 1) for d in (old, new)]
     action = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
@@ -24,7 +24,7 @@ def test_the_gaussian_policy_is_torchs_normal():
 
 
 def test_the_choice_policy_is_torchs_categorical_and_draws_with_its_frequencies():
-    policy = CategoricalPolicy(4, 3, 8, 1)
+    policy = CategoricalPolicy(4, 3, Network(8, 1))
     g = torch.Generator().manual_seed(0)
     old, new = (Distribution(torch.randn(5, 3, generator=g).log_softmax(-1), torch.zeros(0)) for _ in range(2))
     theirs = [Categorical(logits=d.location) for d in (old, new)]
@@ -38,7 +38,7 @@ def test_the_choice_policy_is_torchs_categorical_and_draws_with_its_frequencies(
 
 
 def test_the_first_policy_hardly_depends_on_the_state():
-    policy = GaussianPolicy(4, 3, 64, 2, log_std=-0.5)
+    policy = GaussianPolicy(4, 3, Network(64, 2))
     distribution = policy(torch.randn(100, 4))
     assert distribution.location.abs().max() < 0.2
     assert torch.equal(distribution.log_std, torch.full((3,), -0.5))
@@ -46,7 +46,7 @@ def test_the_first_policy_hardly_depends_on_the_state():
 
 def test_critics_are_separate_networks_evaluated_together():
     torch.manual_seed(0)
-    critics = Critics(observation_size=4, critics=3, hidden_size=8, num_layers=2)
+    critics = Critics(observation_size=4, critics=3, network=Network(8, 2))
     x = torch.randn(6, 4)
     together = critics(x)
     for k in range(3):

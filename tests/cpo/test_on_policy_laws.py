@@ -10,6 +10,7 @@ import torch
 from lit_models import CPO
 from lit_models.cpo.on_policy import MOST_MARGIN, InfeasibleLimitError, set_gradients
 
+from ..nested import merged
 from .test_advantage import by_definition
 
 STEPS, ENVS = 5, 3
@@ -17,8 +18,8 @@ STEPS, ENVS = 5, 3
 
 def module(**changes):
     torch.manual_seed(0)
-    settings = {"cost_names": ["a", "b"], "cost_limits": {"b": 4.0}, "hidden_size": 4, "num_layers": 1}
-    found = CPO(observation_size=2, action_size=1, **settings | changes)
+    settings = {"cost_names": ["a", "b"], "cost_limits": {"b": 4.0}, "network": {"hidden_size": 4, "num_layers": 1}}
+    found = CPO(observation_size=2, action_size=1, **merged(settings, changes))
     found.value_moments.merge(found.value_moments.sums(torch.randn(50, 3) * 3.0 + torch.tensor([1.0, 7.0, -2.0])))
     found.observation_moments.merge(found.observation_moments.sums(torch.randn(50, 2) * 2.0 + 1.0))
     return found
@@ -57,7 +58,7 @@ def advantages(found, played):
             if played.ended[t, n]:
                 after[t, n] = next(finals)
     signals = torch.cat((played.reward[..., None], played.costs), dim=-1)
-    h = found.hparams
+    h = found.hparams["discounts"]
     gamma = torch.tensor([h["gamma"], h["cost_gamma"], h["cost_gamma"]])
     lam = torch.tensor([h["gae_lambda"], h["cost_gae_lambda"], h["cost_gae_lambda"]])
     here = value(found, played.observation)
@@ -66,7 +67,7 @@ def advantages(found, played):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_value_of_what_an_episode_saw_last_counts_where_a_limit_ended_it(seed):
-    found = module(gamma=0.9, gae_lambda=0.7, cost_gamma=0.8, cost_gae_lambda=0.6)
+    found = module(discounts={"gamma": 0.9, "gae_lambda": 0.7, "cost_gamma": 0.8, "cost_gae_lambda": 0.6})
     played = rollout(seed)
     assert (played.ended & ~played.terminated).any()
     expected, here = advantages(found, played)
@@ -78,7 +79,7 @@ def test_the_value_of_what_an_episode_saw_last_counts_where_a_limit_ended_it(see
 
 
 def test_the_samples_are_those_of_the_rollout_under_the_policy_that_acted():
-    found, played = module(log_std=-0.3), rollout()
+    found, played = module(network={"log_std": -0.3}), rollout()
     samples, _, _ = found._samples(played, batch(first=2, total=7))
     seen = found.observation_moments(played.observation).flatten(0, 1)
     torch.testing.assert_close(samples.observation, seen)
@@ -123,7 +124,7 @@ def test_the_length_of_an_episode_fades_over_updates_and_is_at_most_the_limit():
 
 
 def test_a_gap_is_the_excess_over_the_tightened_limit_and_what_was_learned_on_top():
-    found = module(cost_limits={"b": 4.0, "a": 10.0}, margin=0.1, margin_lr=0.5)
+    found = module(cost_limits={"b": 4.0, "a": 10.0}, margin={"share": 0.1, "lr": 0.5})
     learned = np.zeros(2)
     for costs in ([9.5, 5.0], [30.0, 3.0], [0.0, 0.0]):
         excess = np.array(costs) - 0.9 * np.array([10.0, 4.0])  # in the order of the costs, not of the limits
@@ -156,7 +157,7 @@ def test_recovery_may_last_as_long_as_the_cost_falls():
 
 @pytest.mark.parametrize("name", ["gamma", "gae_lambda", "cost_gamma", "cost_gae_lambda"])
 def test_by_default_the_future_counts_for_long_and_not_for_ever(name):
-    assert 0.9 <= module().hparams[name] < 1.0
+    assert 0.9 <= module().hparams["discounts"][name] < 1.0
 
 
 def test_a_packed_gradient_is_spread_in_order_and_its_rest_left():
@@ -168,7 +169,7 @@ def test_a_packed_gradient_is_spread_in_order_and_its_rest_left():
 
 @pytest.mark.parametrize(("rate", "passes", "size"), [(0.0, 3, 4), (0.1, 1, 100)])
 def test_the_critics_descend_the_mean_square_in_the_unit_of_the_targets(rate, passes, size):
-    found, played = module(critic_passes=passes, critic_batch=size), rollout()
+    found, played = module(critics={"passes": passes, "batch": size}), rollout()
     samples, targets, _ = found._samples(played, batch())
     params = list(found.critics.parameters())
     found._raw_optimizer = lambda number: torch.optim.SGD(params, lr=rate)

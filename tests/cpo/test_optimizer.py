@@ -6,8 +6,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from lit_models.cpo.network import Distribution, GaussianPolicy
+from lit_models.cpo.network import Distribution, GaussianPolicy, Network
 from lit_models.cpo.optimizer import Surrogates, TrustRegion, _Problem
+from lit_models.cpo.trust_region import TrustRegionSettings
 
 SAMPLES = 600
 
@@ -18,7 +19,7 @@ class Task:
     def __init__(self, rows=slice(None), constraints=1, dtype=torch.float64, fraction=1.0):
         g = torch.Generator().manual_seed(0)
         torch.manual_seed(0)
-        self.policy = GaussianPolicy(5, 2, 8, 1, log_std=-0.5).to(dtype)
+        self.policy = GaussianPolicy(5, 2, Network(8, 1)).to(dtype)
         observation = torch.randn(SAMPLES, 5, generator=g)
         noise = torch.randn(SAMPLES, 2, generator=g)
         reward = noise[:, 0] + 0.3 * torch.randn(SAMPLES, generator=g)
@@ -41,8 +42,8 @@ class Task:
         count = round(len(kl) * self.fraction)
         return Surrogates(sums, len(kl), kl[:count].sum(), count)
 
-    def optimizer(self, gaps, **options):
-        optimizer = TrustRegion(self.policy.parameters(), **options)
+    def optimizer(self, gaps, reduce=lambda tensor: tensor, **options):
+        optimizer = TrustRegion(self.policy.parameters(), TrustRegionSettings(**options), reduce)
         optimizer.gaps = np.array(gaps, dtype=np.float64)
         return optimizer
 
@@ -63,7 +64,7 @@ def vector(task):
 def test_the_step_uses_the_region_keeps_the_costs_and_says_what_it_did(gap):
     task = Task()
     before = task.measure()
-    optimizer = task.optimizer([gap], lr=0.01)
+    optimizer = task.optimizer([gap], target_kl=0.01)
     optimizer.step(task)
     reward, kl, cost = task.measure() - before
     told = optimizer.last
@@ -152,7 +153,7 @@ def test_a_constraint_that_only_shows_after_the_first_trial_is_solved_at_the_old
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("lr", 0.001), ("damping", 1.0), ("cg_iterations", 1), ("cg_tolerance", 0.9), ("corrections", 0)],
+    [("target_kl", 0.001), ("damping", 1.0), ("cg_iterations", 1), ("cg_tolerance", 0.9), ("corrections", 0)],
 )
 def test_every_option_changes_the_step(option, value):
     base, changed = Task(), Task()

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lit_models.cpo.optimizer import Surrogates, TrustRegion
+from lit_models.cpo.trust_region import TrustRegionSettings
 
 COUNT = 20
 REWARD = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
@@ -37,7 +38,7 @@ class Linear:
         return Surrogates(COUNT * means, COUNT, 7 * model, 7)
 
     def step(self, gaps, **options):
-        optimizer = TrustRegion([self.x], **{"lr": 0.01, "damping": 0.0, "cg_tolerance": 1e-12} | options)
+        optimizer = TrustRegion([self.x], TrustRegionSettings(**{"damping": 0.0, "cg_tolerance": 1e-12} | options))
         optimizer.gaps = np.array(gaps, dtype=np.float64)
         found = optimizer.step(self)
         assert found.count == COUNT

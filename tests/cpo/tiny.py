@@ -8,7 +8,7 @@ import lit_models
 
 from ..nested import merged
 
-TINY = {"cost_limits": {"cost0": 8.7}, "hidden_size": 16, "num_layers": 1, "critic_batch": 128}
+TINY = {"cost_limits": {"cost0": 8.7}, "network": {"hidden_size": 16, "num_layers": 1}, "critics": {"batch": 128}}
 
 
 def make(name="CPO", updates=3, data=(), **changes):

@@ -32,7 +32,7 @@ def test_each_model_is_exported_with_its_normalisation(kind, backbone, tmp_path)
     torch.manual_seed(0)
     size = kind().hparams["input_size"]
     statistics = {"input_mean": [40.0] * size, "input_std": [12.0] * size}
-    module = kind(backbone=backbone, hidden_size=8, num_layers=2, **statistics)
+    module = kind(network={"backbone": backbone, "hidden_size": 8, "num_layers": 2}, **statistics)
     for norm in (layer for layer in module.modules() if isinstance(layer, nn.BatchNorm1d)):
         norm.running_mean.uniform_(-1, 1), norm.running_var.uniform_(0.5, 2)
     report = export(module, tmp_path, frames=50)
@@ -49,7 +49,7 @@ def test_a_model_of_the_required_size(tmp_path):
 
 
 def test_attention_is_refused_and_leaves_nothing(tmp_path):
-    teacher = MelodyTransformer(backbone="transformer", hidden_size=8, num_layers=1)
+    teacher = MelodyTransformer(network={"backbone": "transformer", "hidden_size": 8, "num_layers": 1})
     with pytest.raises(UnexportableError, match=r"network is a CausalTransformer.*Train an exportable backbone"):
         export(teacher, tmp_path / "out")
     assert not (tmp_path / "out").exists()

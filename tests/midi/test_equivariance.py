@@ -12,6 +12,8 @@ from lit_models.midi.harmony import HarmonyPredictor
 from lit_models.midi.stack import LayerStack
 from litmotif.batches.music import MusicBatch
 
+from ..nested import merged
+
 TASK = make_task("harmony", {"vocabulary": "extended", "previous_chord": True, "lookahead": 3, "size": "newest"})
 """Columns that rotate, stand still, and are in reserve, among inputs and outputs."""
 
@@ -25,8 +27,9 @@ def predictor(backbone="residual_tcn", **options):
         "target_mean": torch.linspace(0.5, 1, 64).softmax(0).tolist(),
     }
     names = {"features": TASK.inputs.names, "outputs": TASK.targets.names}
-    sizes = {"hidden_size": 28, "num_layers": 2, "dropout": 0.2}  # two groups of twelve, four units that stand still
-    return HarmonyPredictor(size, 64, backbone=backbone, **({"equivariant": True} | columns | names | sizes | options))
+    sizes = {"backbone": backbone, "hidden_size": 28, "num_layers": 2, "dropout": 0.2}  # 2 x 12, and 4 that stand still
+    layers = {"network": sizes, "equivariant": True}
+    return HarmonyPredictor(size, 64, **merged(columns, names, layers, options))
 
 
 def moved_apart(module):
@@ -105,7 +108,7 @@ def test_the_exported_chain_is_plain_and_commutes_too(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"backbone": "gru"}, "a GRU does not commute with transposition. Choose backbone"),
+        ({"network": {"backbone": "gru"}}, "a GRU does not commute with transposition. Choose backbone"),
         ({"features": ()}, "features and outputs must name the columns"),
         ({"features": ["melody_now:D", *TASK.inputs.names[1:]]}, "needs equally many"),
     ],

@@ -5,7 +5,9 @@ import torch
 
 import lit_models
 from lit_models.midi.generation import Choice
+from lit_models.midi.melody import Distillation
 
+from ..nested import merged
 from .songs import Data, Songs, make_songs, make_trainer
 
 KEYS = 88
@@ -13,8 +15,8 @@ KEYS = 88
 
 def a_model(**changes):
     torch.manual_seed(0)
-    options = {"input_size": KEYS, "output_size": KEYS, "backbone": "gru", "hidden_size": 32}
-    return lit_models.MelodyTransformer(**options | changes).eval()
+    options = {"input_size": KEYS, "output_size": KEYS, "network": {"backbone": "gru", "hidden_size": 32}}
+    return lit_models.MelodyTransformer(**merged(options, changes)).eval()
 
 
 def certain(model, key_after):
@@ -38,7 +40,7 @@ def prompt(*keys):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_model_that_is_sure_is_followed(temperature):
-    model = certain(a_model(backbone="mlp", hidden_size=KEYS), {3: 5, 5: 8, 8: 3})
+    model = certain(a_model(network={"backbone": "mlp", "hidden_size": KEYS}), {3: 5, 5: 8, 8: 3})
     made = model.generate(prompt(8, 3), 4, temperature=temperature)
     assert made.shape == (1, 6, KEYS)
     assert [frame.nonzero().flatten().tolist() for frame in made[0]] == [[8], [3], [5], [8], [3], [5]]
@@ -97,7 +99,7 @@ def songs():
 @pytest.fixture
 def teacher(tmp_path):
     """A teacher that knows which keys sound at all."""
-    model = a_model(backbone="transformer", num_layers=1).train()
+    model = a_model(network={"backbone": "transformer", "num_layers": 1}).train()
     with torch.no_grad():
         model.network.head.weight.zero_()
         model.network.head.bias.copy_(torch.linspace(-4, 1, KEYS))
@@ -116,7 +118,7 @@ def fitted(**changes):
 
 def test_a_student_takes_over_the_probabilities_of_its_teacher(teacher):
     wanted = torch.linspace(-4, 1, KEYS).sigmoid()
-    taught, logged = fitted(teacher=teacher, distil_weight=1.0, temperature=1.0)
+    taught, logged = fitted(distil={"teacher": teacher, "weight": 1.0, "temperature": 1.0})
     alone, _ = fitted()
     gap = [(model(songs().inputs) - wanted).abs().mean() for model in (taught, alone)]
     assert gap[0] < gap[1] / 3
@@ -126,15 +128,15 @@ def test_a_student_takes_over_the_probabilities_of_its_teacher(teacher):
 
 def test_weight_and_temperature_change_what_is_learnt(teacher):
     weights = [
-        fitted(teacher=teacher, **options)[0].network.layers[0].weight
-        for options in ({}, {"distil_weight": 0.9}, {"temperature": 5.0})
+        fitted(**merged({"distil": {"teacher": teacher}}, options))[0].network.layers[0].weight
+        for options in ({}, {"distil": {"weight": 0.9}}, {"distil": {"temperature": 5.0}})
     ]
     assert not torch.allclose(weights[0], weights[1])
     assert not torch.allclose(weights[0], weights[2])
 
 
 def test_the_teachers_likelihood_stands_beside_the_students(teacher):
-    student, _ = fitted(teacher=teacher)
+    student, _ = fitted(distil={"teacher": teacher})
     trainer = make_trainer()
     trainer.test(student, Data(songs()), verbose=False)
     logits = torch.linspace(-4, 1, KEYS).expand(6, 19, KEYS)
@@ -144,15 +146,15 @@ def test_the_teachers_likelihood_stands_beside_the_students(teacher):
 
 
 def test_a_student_can_be_tested_where_its_teacher_is_not(teacher, tmp_path):
-    student, _ = fitted(teacher=teacher)
-    student.hparams["teacher"], student._teacher = str(tmp_path / "gone.ckpt"), []
+    student, _ = fitted(distil={"teacher": teacher})
+    student.distil, student._teacher = Distillation(str(tmp_path / "gone.ckpt")), []
     with pytest.warns(UserWarning, match="its row is left out"):
         make_trainer().test(student, Data(songs()), verbose=False)
     with pytest.raises(FileNotFoundError, match=r"gone\.ckpt"):
-        make_trainer().fit(a_model(teacher=str(tmp_path / "gone.ckpt")).train(), Data(songs()))
+        make_trainer().fit(a_model(distil={"teacher": str(tmp_path / "gone.ckpt")}).train(), Data(songs()))
 
 
 def test_a_teacher_of_other_inputs_is_refused(teacher):
-    student = a_model(input_size=64, output_size=128, teacher=teacher).train()
+    student = a_model(input_size=64, output_size=128, distil={"teacher": teacher}).train()
     with pytest.raises(ValueError, match="other inputs or keys"):
         make_trainer().fit(student, Data(make_songs("MelodyTransformer")))

@@ -38,7 +38,10 @@ def test_what_can_be_known_is_learnt(name):
     songs = make_songs(name, songs=16)
     target_mean = (songs.targets * songs.mask).sum((0, 1)) / songs.mask.sum((0, 1)).clamp(min=1)
     module = make(
-        name, target_mean=target_mean.tolist(), optimizer={"lr": 0.01}, backbone="mlp", hidden_size=64, num_layers=1
+        name,
+        target_mean=target_mean.tolist(),
+        optimizer={"lr": 0.01},
+        network={"backbone": "mlp", "hidden_size": 64, "num_layers": 1},
     )
     make_trainer(max_epochs=80, limit_val_batches=0).fit(module, Data(songs, batch_size=16))
     found = results_of(module, songs)
@@ -63,7 +66,7 @@ def test_every_metric_has_its_rows(name):
 def test_padding_changes_nothing(name, backbone):
     songs = make_songs(name, songs=4)
     padded = songs.padded(7, 1.0)  # finite, but nothing like zero
-    one, other = (make(name, backbone=backbone, hidden_size=16, num_layers=2) for _ in range(2))
+    one, other = (make(name, network={"backbone": backbone, "hidden_size": 16, "num_layers": 2}) for _ in range(2))
     torch.testing.assert_close(gradient(other, padded), gradient(one, songs), rtol=1e-4, atol=1e-6)
     expected = results_of(one, songs)
     for key, value in results_of(other, padded).items():
@@ -84,14 +87,16 @@ def test_every_option_of_a_loss_changes_the_gradient(name, option):
     songs = make_songs(name, songs=4)
     usual = gradient(make(name), songs)
     assert torch.equal(gradient(make(name), songs), usual)
-    assert not torch.allclose(gradient(make(name, **{option: OPTIONS[name][option]}), songs), usual)
+    assert not torch.allclose(gradient(make(name, objective={option: OPTIONS[name][option]}), songs), usual)
 
 
 @pytest.mark.parametrize(("name", "lower"), [("DynamicsEngine", 0.01), ("GroovePredictor", 0.01)])
 def test_the_corner_of_hubers_loss_can_be_moved(name, lower):
     songs = make_songs(name, songs=4)
-    huber = gradient(make(name, regression="huber"), songs)
-    assert not torch.allclose(gradient(make(name, regression="huber", huber_delta=lower), songs), huber)
+    huber = gradient(make(name, objective={"regression": "huber"}), songs)
+    assert not torch.allclose(
+        gradient(make(name, objective={"regression": "huber", "huber_delta": lower}), songs), huber
+    )
 
 
 def test_chance_is_of_no_use_where_a_song_has_one_emotion():
@@ -167,7 +172,9 @@ def test_expression_and_humanisation_are_playable():
 def test_the_threshold_is_tuned_in_validation_kept_in_the_checkpoint_and_used_in_the_test(tmp_path):
     songs = make_songs("MelodyTransformer")
     songs = songs._replace(targets=(songs.inputs.repeat(1, 1, 2) > 1.5).float())
-    module = make("MelodyTransformer", backbone="mlp", hidden_size=32, input_mean=[0.1] * 64, input_std=[2.0] * 64)
+    module = make(
+        "MelodyTransformer", network={"backbone": "mlp", "hidden_size": 32}, input_mean=[0.1] * 64, input_std=[2.0] * 64
+    )
     trainer = make_trainer(max_epochs=3)
     trainer.fit(module, Data(songs))
     tuned = float(module.threshold)
@@ -196,11 +203,11 @@ def test_wrong_names_and_numbers_are_refused():
     with pytest.raises(ValueError, match="outputs has 2 entries for 64 columns"):
         lit_models.HarmonyPredictor(outputs=["a", "b"])
     with pytest.raises(ValueError, match=r"label_smoothing=1\.0"):
-        lit_models.HarmonyPredictor(label_smoothing=1.0)
+        lit_models.HarmonyPredictor(objective={"label_smoothing": 1.0})
     with pytest.raises(ValueError, match="output_size=4"):
         lit_models.EmotionRecognizer(output_size=4)
     with pytest.raises(ValueError, match="temperature=0"):
-        lit_models.MelodyTransformer(temperature=0.0)
+        lit_models.MelodyTransformer(distil={"temperature": 0.0})
 
 
 @pytest.mark.parametrize("name", NAMES)

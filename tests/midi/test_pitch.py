@@ -8,6 +8,8 @@ from lit_models.export.rtneural import TOLERANCE, export
 from lit_models.midi.pitch import PitchConv, PitchInput, PitchOutput
 from lit_models.midi.stack import LayerStack
 
+from ..nested import merged
+
 KEYS, SIZE, CHANNELS, REACH = 20, 5, 3, 2
 UNITS = SIZE + CHANNELS * KEYS
 
@@ -19,8 +21,18 @@ def _seeded():
 
 
 def predictor(**options):
-    sizes = {"hidden_size": 6, "channels": CHANNELS, "reach": REACH, "num_layers": 2, "kernel_size": 2, "dropout": 0.3}
-    module = lit_models.MelodyTransformer(KEYS + 4, KEYS, backbone="pitch_tcn", **(sizes | options))
+    sizes = {
+        "network": {
+            "backbone": "pitch_tcn",
+            "hidden_size": 6,
+            "channels": CHANNELS,
+            "reach": REACH,
+            "num_layers": 2,
+            "kernel_size": 2,
+            "dropout": 0.3,
+        }
+    }
+    module = lit_models.MelodyTransformer(KEYS + 4, KEYS, **merged(sizes, options))
     for weight in module.network.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     return module.eval()
@@ -103,7 +115,9 @@ def test_all_keys_have_one_scale_whatever_the_data():
 
 def test_its_first_guess_is_the_constant():
     share = torch.linspace(0.1, 0.9, KEYS)
-    module = lit_models.MelodyTransformer(KEYS, KEYS, backbone="pitch_tcn", hidden_size=6, target_mean=share.tolist())
+    module = lit_models.MelodyTransformer(
+        KEYS, KEYS, network={"backbone": "pitch_tcn", "hidden_size": 6}, target_mean=share.tolist()
+    )
     with torch.no_grad():
         for part in (module.network.layers[-1].free.weight, module.network.layers[-1].near.weight):
             part.zero_()
@@ -118,8 +132,8 @@ def test_the_receptive_field_of_two_blocks_of_two_taps_is_seven_frames():
     assert not seen[:-7].any()
 
 
-@pytest.mark.parametrize("options", [{"input_size": 8}, {"channels": 0}, {"reach": -1}])
+@pytest.mark.parametrize("options", [{"input_size": 8}, {"network": {"channels": 0}}, {"network": {"reach": -1}}])
 def test_what_has_no_keys_is_refused(options):
-    sizes = {"input_size": KEYS, "output_size": KEYS, "hidden_size": 6} | options
+    sizes = {"input_size": KEYS, "output_size": KEYS, "network": {"backbone": "pitch_tcn", "hidden_size": 6}}
     with pytest.raises(ValueError, match="takes the 20 keys of a frame first"):
-        lit_models.MelodyTransformer(backbone="pitch_tcn", **sizes)
+        lit_models.MelodyTransformer(**merged(sizes, options))

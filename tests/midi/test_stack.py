@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import lit_models
-from lit_models.midi.network import InputNormalizer, make_stack
+from lit_models.midi.network import InputNormalizer, Network, make_stack
 from lit_models.midi.stack import LayerStack
 
 from .songs import NAMES
@@ -35,8 +35,12 @@ def a_module(name, backbone):
     torch.manual_seed(0)
     size = getattr(lit_models, name)().hparams["input_size"]
     mean, std = torch.linspace(-1, 1, size).tolist(), torch.linspace(0.5, 2, size).tolist()
-    options = {"input_mean": mean, "input_std": std, "hidden_size": 24, "num_layers": 3, "dropout": 0.3}
-    return trained_looking(getattr(lit_models, name)(backbone=backbone, **options))
+    options = {
+        "input_mean": mean,
+        "input_std": std,
+        "network": {"backbone": backbone, "hidden_size": 24, "num_layers": 3, "dropout": 0.3},
+    }
+    return trained_looking(getattr(lit_models, name)(**options))
 
 
 def streamed(module, inputs):
@@ -99,7 +103,7 @@ def test_the_exported_chain_of_a_normalised_frame_is_the_model(backbone):
 
 def test_batch_statistics_leave_padding_out():
     torch.manual_seed(0)
-    one, other = (make_stack("tcn", (), 4, 3, hidden_size=6, num_layers=2) for _ in range(2))
+    one, other = (make_stack(Network("tcn", 6, 2), (), 4, 3) for _ in range(2))
     other.load_state_dict(one.state_dict())
     x = torch.randn(2, 10, 4)
     padded = torch.cat([x, torch.full((2, 5, 4), 50.0)], dim=1)
@@ -131,9 +135,9 @@ def test_inputs_are_normalised_and_a_column_that_never_changes_is_only_centred()
 
 def test_unknown_backbones_are_refused():
     with pytest.raises(ValueError, match="'requirement', 'gru', 'tcn', 'residual_tcn' or 'mlp'"):
-        lit_models.GroovePredictor(backbone="transformer")
+        lit_models.GroovePredictor(network={"backbone": "transformer"})
     with pytest.raises(ValueError, match="divide"):
-        lit_models.MelodyTransformer(backbone="transformer", hidden_size=20, num_heads=4)
+        lit_models.MelodyTransformer(network={"backbone": "transformer", "hidden_size": 20, "num_heads": 4})
 
 
 def test_a_transformer_is_not_exported():
