@@ -137,8 +137,8 @@ def remarks(algorithms: Sequence[Algorithm], tests: int) -> list[str]:
     if fewest > 1 and tests and least > SIGNIFICANT:
         enough = next(seeds for seeds in count(fewest) if tests * 2 / 2**seeds <= SIGNIFICANT)
         said.append(
-            f"{fewest} seeds, {tests} tests: no p-value can be below {min(least, 1.0):.2g} after Holm, so nothing can be "
-            f"found to differ. Take {enough} seeds, or fewer --metrics."
+            f"{fewest} seeds, {tests} tests: no p-value can be below {min(least, 1.0):.2g} after Holm, so nothing can "
+            f"be found to differ. Take {enough} seeds, or fewer --metrics."
         )
     if len({frozenset(one.runs) for one in algorithms}) > 1:
         said.append("The seeds differ, so the runs are not paired.")
