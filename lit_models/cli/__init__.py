@@ -16,7 +16,8 @@ RUNS = {
     "predict": "run on the test split and keep what comes out",
 }
 OWN = {
-    "series": "train several configs in turn; go on where it stopped",
+    "series": "train several configs, or seeds of one, in turn; go on where it stopped",
+    "compare": "what runs of several algorithms reach over seeds: intervals, tests, a picture",
     "crossval": "train and judge k folds of the data; mean, interval, predictions of unseen songs",
     "ensemble": "average several runs, judge them together, export them as one",
     "generate": "let a trained model make something: music, motion",

@@ -32,6 +32,7 @@ class Series(QueueCommand):
         """Configs, and where to go on."""
         super().add_arguments(parser, arguments)
         parser.add_argument("names", nargs="*", default=[], help="more configs, or lists of configs (NAME.series.yaml)")
+        parser.add_argument("--seeds", type=str | None, help="each config with each of these, such as 0-4 or 0,3,7")
         parser.add_argument("--resume", type=str | None, help="go on with this one first, from its last checkpoint")
 
     def run(self, options: Namespace) -> int:
@@ -42,6 +43,8 @@ class Series(QueueCommand):
             raise RequestError("no config: name a list or some configs, as in litmotif series -c midi/all.")
         home = Path(options.out) / "series" / title(asked)
         specs = assemble(asked, options.overrides, Path(options.out))
+        if options.seeds is not None:
+            specs = [with_seed(spec, seed) for spec in specs for seed in seeds(options.seeds)]
         queue = RunQueue(specs, home / "series.json", self.runner)
         if testing:
             return test(queue, home)
@@ -88,6 +91,30 @@ def listed(name: str) -> list[str]:
         raise configs.ConfigError(f"{path} is no list of configs: write one `- NAME` a line.")
     beside = [path.parent / f"{item.removesuffix('.yaml')}.yaml" for item in content]
     return [str(file) if file.is_file() else item for file, item in zip(beside, content, strict=True)]
+
+
+def seeds(text: str) -> list[int]:
+    """The seeds that ``0-4`` or ``0,3,7`` names.
+
+    Raises:
+        RequestError: it names none, or one twice.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, to, last = part.strip().partition("-")
+        last = last if to else first
+        if not (first.isdigit() and last.isdigit()):
+            raise RequestError(f"--seeds {text}: write a range such as 0-4, or a list such as 0,3,7.")
+        found += range(int(first), int(last) + 1)
+    if not found or len(set(found)) < len(found):
+        raise RequestError(f"--seeds {text}: {'a seed twice' if found else 'no seed'}.")
+    return found
+
+
+def with_seed(spec: RunSpec, seed: int) -> RunSpec:
+    """The same with this seed, in a folder of its own below that of the experiment."""
+    overrides = (*spec.overrides, "--seed_everything", str(seed))
+    return RunSpec(f"{spec.name}/seed_{seed}", spec.configs, overrides, spec.root / f"seed_{seed}")
 
 
 def _stem(name: str) -> str:
