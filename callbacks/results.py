@@ -127,10 +127,10 @@ def _number(value: float, digits: int) -> str:
 
 
 def collect(metrics: dict[str, float], split: str) -> Results:
-    """Sort ``split/metric`` and ``split/metric/row`` into one dictionary a metric."""
+    """Sort ``split/metric`` and ``split/metric/row``, or a plain ``split_metric``, into one dictionary a metric."""
     results: Results = {}
     for name, value in metrics.items():
-        prefix, _, rest = name.partition("/")
+        prefix, _, rest = name.partition("/" if "/" in name else "_")
         if prefix == split and rest:
             metric, _, row = rest.partition("/")
             results.setdefault(metric, {})[row or "value"] = value

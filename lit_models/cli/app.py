@@ -1,5 +1,6 @@
 """Lightning CLI: Lightning's, with our configs, run folder and rules of resuming."""
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -8,22 +9,24 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from datamodules.core import BaseDataModule
+from litmotif.errors import LitmotifError
 
 from ..core.checkpoint import read
-from ..core.module import BaseModule
 from ..core.sharding import FSDP2Strategy
+from ..plugins.callbacks import patient
 from ..plugins.checkpoint_io import AtomicCheckpointIO
 from ..plugins.loggers import fault_tolerant
 from ..plugins.slurm_environment import MeetingSLURMEnvironment
 from . import resume, run_claim, run_folder
-from .links import links_of
+from .errors import RequestError
+from .linked import LinkedCLI, seed_of
+from .links import declared
 from .package_paths import PACKAGES
 from .parser import HintingParser
 from .save_config import SaveResolvedConfig
@@ -55,8 +58,8 @@ def import_public() -> None:
         StrategyRegistry.register("fsdp2", FSDP2Strategy, "shards over all processes; whole checkpoints")
 
 
-class LitmotifCLI(LightningCLI):
-    """``fit``, ``validate``, ``test`` and ``predict`` over any of our modules and datamodules.
+class LitmotifCLI(LinkedCLI):
+    """``fit``, ``validate``, ``test`` and ``predict`` over our modules and datamodules, and any of Lightning's.
 
     Args:
         request: what the user typed.
@@ -68,26 +71,19 @@ class LitmotifCLI(LightningCLI):
         self.checkpoint_io = AtomicCheckpointIO()
         import_public()
         super().__init__(
-            BaseModule,
-            BaseDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
             save_config_callback=SaveResolvedConfig,
             parser_class=HintingParser,
             parser_kwargs={"prog": "litmotif", "allow_abbrev": False},  # a shortened key would pass for another one
-            load_from_checkpoint_support=False,  # it would save links that the module does not have; ours saves its own
             args=request.arguments,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add our own option and the links between data and module."""
+        """Add our own options and the links between data and module."""
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Of the experiment: its runs lie in runs/NAME."
+        )
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the best checkpoint after fit.")
-        for part in ("model", "data"):
-            parser.link_arguments("seed_everything", f"{part}.init_args.seed")
-        for name in links_of(self.request.arguments):
-            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        super().add_arguments_to_parser(parser)
 
     # ------------------------------------------------------------------ before anything is made
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -95,7 +91,9 @@ class LitmotifCLI(LightningCLI):
         self.config = parser.parse_args(self.request.arguments)
         subcommand = self.config["subcommand"]
         config = self.config[subcommand]
-        linked = set(resolve_name(config["data"]["class_path"]).links)
+        config["seed_everything"] = seed_of(config["seed_everything"])
+        data = config.get("data")
+        linked = set(declared(resolve_name(data["class_path"]))) if data else set()
         sources = {f"model.{name}": f"the data (data.{name})" for name in linked}
         sources |= {f"{part}.seed": "seed_everything" for part in ("model", "data")}
         for key, source in sources.items():
@@ -113,8 +111,8 @@ class LitmotifCLI(LightningCLI):
             rank_zero_only(print)(untrained, file=sys.stderr)
 
     def _root(self) -> Path:
-        given = self.config[self.config["subcommand"]]["trainer"].get("default_root_dir")
-        return Path(given) if given else Path("runs") / self.request.name
+        config = self.config[self.config["subcommand"]]
+        return run_folder.root(config["trainer"], config.get("name"), self.request.name)
 
     def before_instantiate_classes(self) -> None:
         """Keep the config as it was asked for, then claim a run folder and write it in."""
@@ -132,6 +130,8 @@ class LitmotifCLI(LightningCLI):
         run_folder.place(config["trainer"], folder, evaluated)
         for logger in run_folder.configured(config["trainer"].get("logger")):
             logger["class_path"] = fault_tolerant(logger["class_path"])
+        for callback in run_folder.configured(config["trainer"].get("callbacks")):
+            callback["class_path"] = patient(callback["class_path"])
         if fits and not dry:
             rank_zero_only(run_folder.keep_metrics)(folder)
             rank_zero_only(run_folder.record_job)(folder)
@@ -145,7 +145,22 @@ class LitmotifCLI(LightningCLI):
             plugins = [*plugins, self.checkpoint_io]
             self.request.artifacts.unsaved = self.checkpoint_io.unsaved
         cluster = MeetingSLURMEnvironment() if SLURMEnvironment.detect() else None
-        trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *([cluster] if cluster else [])])
+        try:
+            trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *([cluster] if cluster else [])])
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+        ) as error:  # what its constructor refuses is a setting of the user's
+            if isinstance(error, LitmotifError):
+                raise
+            alike = re.search(r"more than one stateful callback of type `(\w+)`", str(error))
+            if alike:
+                raise RequestError(
+                    f"trainer.callbacks: two {alike[1].removeprefix('Distinct')} that nothing tells "
+                    "apart: give them a filename or another monitor."
+                ) from error
+            raise RequestError(f"trainer: {error}") from error
         if cluster and trainer.world_size > 1:
             cluster.expect_all()
         return trainer
@@ -153,7 +168,8 @@ class LitmotifCLI(LightningCLI):
     # ------------------------------------------------------------------ around the run
     def after_fit(self) -> None:
         """Test what was learned, unless told otherwise, stopped, without a test, or what lies there is older."""
-        testable = is_overridden("test_step", self.model) and is_overridden("test_dataloader", self.datamodule)
+        tests = (owner for owner in (self.datamodule, self.model) if owner is not None)
+        testable = is_overridden("test_step", self.model) and any(is_overridden("test_dataloader", o) for o in tests)
         if self.trainer.interrupted or not testable or not self.config["fit"]["test_after_fit"]:
             return
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
@@ -163,7 +179,7 @@ class LitmotifCLI(LightningCLI):
             return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=weights, weights_only=True, verbose=False)
 
-    def predict(self, model: BaseModule, **options: Any) -> None:
+    def predict(self, model: LightningModule, **options: Any) -> None:
         """Predict, and keep what comes out: ``predictions.pt``, one a process."""
         predictions = self.trainer.predict(model, **options)
         folder = self.request.artifacts.folder

@@ -1,6 +1,7 @@
 """Configs by name: those that are shipped, and files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,8 @@ OVERLAYS = ("trainer", "logger", "debug")
 DEFAULTS = "defaults"
 SERIES = ".series"
 """``NAME.series.yaml`` is a list of configs for ``litmotif series -c NAME``."""
+RUN_CONFIG = "config.yaml"
+"""What a run leaves of the config that it was started with."""
 RENAMED = {
     "ddpm/base_forest": "state_action/base_forest",
     "ddpm/g1_base": "state_action/g1_base",
@@ -123,6 +126,62 @@ def _of_a_run(path: Path) -> str:
     if not version.startswith("version_"):
         return ""
     return "/".join([*above[above.index("runs") + 1 :], experiment] if "runs" in above else [experiment])
+
+
+def requested(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Take the configs out of command-line arguments.
+
+    They stand behind ``-c``, or first and without it; where there is none, and no class is named, the run that
+    ``--ckpt_path`` names has left its own.
+
+    Returns:
+        The requested configs, and the other arguments.
+    """
+    first = list(takewhile(lambda token: not token.startswith("-"), arguments))
+    named, rest = split(arguments[len(first) :])
+    named = first + named
+    if named or any(token.partition("=")[0] in ("--model", "--data") for token in rest):
+        return named, rest
+    for token, behind in zip(rest, [*rest[1:], ""], strict=False):
+        key, given, value = token.partition("=")
+        if key == "--ckpt_path" and (left := _left_by(Path(value if given else behind))):
+            return [str(left)], rest
+    return [], rest
+
+
+def _left_by(run: Path) -> Path | None:
+    """The config that a run has left, named by its folder, the folder of such runs, or a checkpoint in it."""
+    folders = [run, *sorted(run.glob("version_*"), key=lambda path: path.stat().st_mtime, reverse=True)]
+    if run.is_file():
+        folders = [run.parent.parent, run.parent]
+    return next((folder / RUN_CONFIG for folder in folders if (folder / RUN_CONFIG).is_file()), None)
+
+
+def require_one_experiment(files: Sequence[Path]) -> None:
+    """Refuse two experiments laid over each other: the second would be given what the first has for another class.
+
+    Raises:
+        ConfigError: two of the files are whole, and both are shipped or name different classes.
+    """
+    whole = {path: classes for path in files if (classes := _classes_of_experiment(path))}
+    for (one, its), (other, others) in pairwise(whole.items()):
+        if its != others or all(path.resolve().is_relative_to(folder()) for path in (one, other)):
+            raise ConfigError(
+                f"-c {one} -c {other}: these are two whole experiments ({' on '.join(its)}; {' on '.join(others)}) and "
+                f"would be mixed. Name one, and lay over it what changes how it runs: {', '.join(OVERLAYS)}."
+            )
+
+
+def _classes_of_experiment(path: Path) -> tuple[str, str] | None:
+    """Module and data of a config that says with which seed or trainer they run; None for what is laid over one."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parts = [content.get(part) for part in ("model", "data")]
+    classes = [
+        str(part.get("class_path")).rpartition(".")[2]
+        for part in parts
+        if isinstance(part, dict) and part.get("class_path")
+    ]
+    return (classes[0], classes[1]) if len(classes) == 2 and {"seed_everything", "trainer"} & content.keys() else None
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -8,9 +8,11 @@ from typing import Any
 import yaml
 
 import datamodules
-from datamodules.core import BaseDataModule
 
 from . import configs
+
+HOMES = {"model": "lit_models", "data": "datamodules"}
+"""Packages whose classes go by their names alone."""
 
 
 def links_of(arguments: Sequence[str]) -> list[str]:
@@ -19,19 +21,34 @@ def links_of(arguments: Sequence[str]) -> list[str]:
     Args:
         arguments: of the command line: configs, which are files, and overrides.
     """
-    named = [_resolved(path) for path in list(_class_paths(arguments))[-1:]]
-    owners = [owner for owner in named or map(_resolved, datamodules.__all__) if owner is not None]
-    return sorted({name for owner in owners for name in owner.links})
+    files, overrides = configs.split(list(arguments))
+    named = class_path("data", files, overrides)
+    owners = [_resolved("data", path) for path in ([named] if named else datamodules.__all__)]
+    return sorted({name for owner in owners if owner for name in declared(owner)})
 
 
-def _class_paths(arguments: Sequence[str]) -> Iterator[str]:
-    """Whatever stands where the class of the data is named; the last one counts."""
-    requested, overrides = configs.split(list(arguments))
-    for file in requested:
-        yield from _named((yaml.safe_load(Path(file).read_text()) or {}).get("data"))
-    for token, behind in zip(overrides, [*overrides[1:], ""], strict=True):
+def declared(owner: type) -> tuple[str, ...]:
+    """What a datamodule offers to a module; nothing, where it is a plain one of Lightning's."""
+    return tuple(getattr(owner, "links", ()))
+
+
+def class_path(part: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
+    """Whatever stands last where the class of ``model`` or ``data`` is named; None where it is not."""
+    return next(reversed(list(_class_paths(part, files, overrides))), None)
+
+
+def named_class(part: str, files: Sequence[str], overrides: Sequence[str]) -> type | None:
+    """The class of ``model`` or ``data`` that a request names; None where it names none that can be imported."""
+    path = class_path(part, files, overrides)
+    return _resolved(part, path) if path else None
+
+
+def _class_paths(part: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
+    for file in files:
+        yield from _named((yaml.safe_load(Path(file).read_text()) or {}).get(part))
+    for token, behind in zip(overrides, [*overrides[1:], ""], strict=False):
         key, given, value = token.partition("=")
-        if key in ("--data", "--data.class_path"):
+        if key in (f"--{part}", f"--{part}.class_path"):
             yield from _named(value if given else behind)
 
 
@@ -43,13 +60,13 @@ def _named(value: Any) -> Iterator[str]:
         yield name
 
 
-def _resolved(path: str) -> type[BaseDataModule] | None:
+def _resolved(part: str, path: str) -> type | None:
     """The class of this path, or the public one of this name; what cannot be imported is the parser's to report."""
-    for candidate in (path, f"datamodules.{path}"):
+    for candidate in (path, f"{HOMES[part]}.{path}"):
         try:
             found = resolve_name(candidate)
         except (ImportError, AttributeError, ValueError):
             continue
-        if isinstance(found, type) and issubclass(found, BaseDataModule):
+        if isinstance(found, type):
             return found
     return None

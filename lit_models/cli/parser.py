@@ -9,13 +9,27 @@ from dataclasses import fields
 from pkgutil import resolve_name
 from typing import ClassVar, NoReturn
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+
+from litmotif.names import did_you_mean
 
 from ..core.hparams import groups, hint, keys
+from .hints import advice
 from .source_location import Location, locations
 
-ROOT_KEYS = ("seed_everything", "model", "data", "trainer", "ckpt_path", "weights_only", "verbose", "test_after_fit")
+ROOT_KEYS = (
+    "seed_everything",
+    "model",
+    "data",
+    "trainer",
+    "ckpt_path",
+    "weights_only",
+    "verbose",
+    "name",
+    "test_after_fit",
+)
 HOMES = {
     "model": ("lit_models",),
     "data": ("datamodules",),
@@ -23,6 +37,8 @@ HOMES = {
     "logger": ("lightning.pytorch.loggers",),
 }
 """Packages that the classes of a key come from."""
+KINDS = {"model": LightningModule, "data": LightningDataModule, "callbacks": Callback, "logger": Logger}
+"""What the class of a key has to be."""
 
 
 class HintingParser(LightningArgumentParser):
@@ -35,7 +51,8 @@ class HintingParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Explain and exit."""
-        print(f"litmotif: {explain(message, self.files, self.overrides)}", file=sys.stderr)
+        request = (message, self.files, self.overrides)
+        print(f"litmotif: {advice(*request) or explain(*request)}", file=sys.stderr)
         raise SystemExit(2) from ex
 
 
@@ -70,7 +87,7 @@ def explain(message: str, files: Sequence[str], overrides: Sequence[str]) -> str
         same = (location for location in locations(given[-1], files, overrides) if location.path[-1] == name)
         location = next(same, None) or next(locations(name, files, overrides), None)
         where, key_path = (location.where, location.key) if location else ("the request", value[1])
-        if name in HOMES and (fault := _import_fault(given[-1], files, overrides)):
+        if name in HOMES and (fault := _import_fault(given[-1], files, overrides, KINDS[name])):
             return fault
         kinds = " or ".join(dict.fromkeys(_readable(kind) for kind in wanted))
         return f"{where}: {key_path} must be {kinds}, not {given[-1]}."
@@ -92,23 +109,28 @@ def _owned(word: str, files: Sequence[str], overrides: Sequence[str]) -> Iterato
             yield location._replace(owner=location.owner or classes.get(location.path[0]))
 
 
-def _import_fault(given: str, files: Sequence[str], overrides: Sequence[str]) -> str | None:
-    """Import error of a class that a user brings along, a dotted name in ``given``; None where there is none."""
+def _import_fault(given: str, files: Sequence[str], overrides: Sequence[str], kind: type) -> str | None:
+    """Fault of a class that a user brings along, a dotted name in ``given``: no import, or no ``kind``; else None."""
     named = re.search(r"(?:^|'class_path': ')([A-Za-z_]\w*(?:\.\w+)+)(?:'|$)", given)
     if named is None:
         return None
     path = named[1]
+    package, _, name = path.rpartition(".")
+    remedy, found = f'`python -c "from {package} import {name}"` shows where.', None
     try:
-        resolve_name(path)
+        found = resolve_name(path)
+        fault = f"is no {kind.__name__}" if not (inspect.isclass(found) and issubclass(found, kind)) else None
     except Exception as error:  # whatever the user's own file raises
-        package, _, name = path.rpartition(".")
-        remedy = f'`python -c "from {package} import {name}"` shows where.'
+        fault = f"cannot be imported ({type(error).__name__}: {error})"
         if isinstance(error, ModuleNotFoundError) and error.name == path.partition(".")[0]:
             remedy = "Classes of your own are looked for in the current folder and on PYTHONPATH."
-        location = next(locations(path, files, overrides), None)
-        where = f"{location.where}: {location.key}" if location else "the request"
-        return f"{where}: {path} cannot be imported ({type(error).__name__}: {error}). {remedy}"
-    return None
+        elif isinstance(error, AttributeError):
+            remedy = did_you_mean(name, dir(importlib.import_module(package)), count=1).strip() or remedy
+    if fault is None:
+        return None
+    location = next(locations(path, files, overrides), None)
+    where = f"{location.where}: {location.key}" if location else "the request"
+    return f"{where}: {path} {fault}." + (f" {remedy}" if found is None else "")
 
 
 def _readable(kind: str) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..core.checkpoint import CheckpointError, plain, written_hparams
 from ..core.hparams import flat
+from ..core.module import BaseModule
 from .tables import console
 
 
@@ -44,24 +45,27 @@ def reconcile(
     """
     model_class = resolve_name(config["model"]["class_path"])
     written = checkpoint.get("litmotif", {}).get("class")
-    if written != model_class.__name__:
+    plain_one = written is None and not issubclass(model_class, BaseModule)  # Lightning writes down no class
+    if written != model_class.__name__ and not plain_one:
         asked = f"the config asks for {model_class.__name__}"
         raise CheckpointError(f"{path} holds a {written or 'foreign module'}; {asked}. Choose the config of that run.")
     saved = flat(model_class, written_hparams(checkpoint, model_class))
+    shaping: Set[str] = frozenset() if plain_one else model_class.shaping()
     found = _differences("model", saved, config, overrides, linked)
     for difference in found:
-        if difference.explicit and difference.key.removeprefix("model.") in model_class.shaping():
+        if difference.explicit and difference.key.removeprefix("model.") in shaping:
             raise CheckpointError(
                 f"--{difference.key} {difference.requested}: the checkpoint's network was built with "
                 f"{difference.checkpoint}. Leave the option out, or train a new model without --ckpt_path."
             )
-    if config["data"]["class_path"].rpartition(".")[2] in checkpoint:  # Lightning keeps the state of data under its
+    data = config.get("data")
+    if data and data["class_path"].rpartition(".")[2] in checkpoint:  # Lightning keeps the state of data under its
         hparams = checkpoint.get("datamodule_hyper_parameters", {})  # class: options of other data mean other things
         found += _differences("data", hparams, config, overrides)
     for difference in found:
         part, _, key = difference.key.partition(".")
         config[part]["init_args"][key] = difference.used
-    config["seed_everything"] = config["model"]["init_args"].get("seed", config["seed_everything"])
+    config["seed_everything"] = (config["model"].get("init_args") or {}).get("seed", config["seed_everything"])
     _show(found)
 
 
@@ -71,7 +75,7 @@ def _differences(
     """Compare the hyper-parameters of ``model`` or ``data`` key by key, the options of a group each by itself."""
     explicit = _explicit_keys(overrides, part)
     found = []
-    for key, value in config[part]["init_args"].items():
+    for key, value in (config[part].get("init_args") or {}).items():
         if key in saved and key not in linked and plain(saved[key]) != plain(value):
             spoken = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in explicit)
             found.append(Difference(f"{part}.{key}", saved[key], value, value if spoken else saved[key], spoken))

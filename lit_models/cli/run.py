@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     subcommand, *others = arguments
     if "" not in sys.path:  # the current folder, last: a user's own classes are found there, and nothing is shadowed
         sys.path.append("")
-    requested, overrides = configs.split(others)
+    requested, overrides = configs.requested(others)
     artifacts = RunArtifacts()
     try:
         status = errors.exit_status(lambda: _run(subcommand, requested, overrides, artifacts))
@@ -34,7 +34,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(subcommand: str, requested: Sequence[str], overrides: list[str], artifacts: RunArtifacts) -> None:
-    files = [str(configs.check(configs.find(name))) for name in requested]
+    found = [configs.check(configs.find(name)) for name in requested]
+    configs.require_one_experiment(found)
+    files = [str(path) for path in found]
     with warnings.catch_warnings():
         be_quiet()
         from .app import LitmotifCLI, Request

@@ -3,14 +3,17 @@
 import os
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import dict_to_namespace
+
 from litmotif.files import write_atomically
 
 from ..core.checkpoint import LAST, PREVIOUS, predecessor
+from ..plugins.callbacks import SHIPPED
 from .run_claim import Hold, slurm_job, versions
 
 
@@ -36,8 +39,30 @@ class RunArtifacts:
             self.hold.release()
 
 
+RUNS = "runs"
+FOLDERED = ("TensorBoardLogger", "CSVLogger")
+"""Loggers that write to ``save_dir/name/version``."""
+LIGHTNINGS_NAME = "lightning_logs"
+"""The ``name`` of a logger that nobody has named."""
 JOBS = "slurm_jobs"
 """File of a run folder: the cluster jobs that have worked in it, one a line."""
+
+
+def root(trainer: Mapping[str, Any], name: str | None, experiment: str) -> Path:
+    """Where the runs of an experiment lie.
+
+    Args:
+        trainer: its options; ``default_root_dir`` is the place itself, the first logger's ``save_dir`` and ``name``
+            stand for ``runs`` and the name of the experiment.
+        name: asked for by ``--name``.
+        experiment: the name that follows from the configs.
+    """
+    if trainer.get("default_root_dir"):
+        return Path(trainer["default_root_dir"])
+    first = next(iter(configured(trainer.get("logger"))), None)
+    given = first["init_args"] if first is not None and _kind(first) in FOLDERED else {}
+    of_logger = given.get("name") if given.get("name") != LIGHTNINGS_NAME else None
+    return Path(given.get("save_dir") or RUNS) / (name or of_logger or experiment)
 
 
 def record_job(folder: Path) -> None:
@@ -83,19 +108,29 @@ def find_checkpoint(which: str, root: Path, preferred: tuple[str, ...] = ("last"
 def place(trainer: MutableMapping[str, Any], folder: Path, checkpoints: Path | None = None) -> None:
     """Give the run folder to the trainer, to each logger without a version, and to each ``dirpath`` left open.
 
+    A trainer without a logger, or without checkpoints, is left without what ``configs/defaults.yaml`` has for them.
+
     Args:
         trainer: its config, changed in place.
         folder: of the run.
         checkpoints: where they lie; None: in ``folder``.
     """
     trainer["default_root_dir"] = str(folder)
+    if trainer.get("logger") in (True, None):
+        trainer["logger"] = dict_to_namespace(
+            {"class_path": f"lightning.pytorch.loggers.{FOLDERED[0]}", "init_args": {}}
+        )
+    if isinstance(trainer.get("callbacks"), list):
+        busy = [each for each in trainer["callbacks"] if not _is_idle(each, trainer)]
+        trainer["callbacks"] = sorted(busy, key=_place_in_line)
     for logger in configured(trainer.get("logger")):
-        kind, given = str(logger["class_path"]).rpartition(".")[2], logger["init_args"]
+        kind, given = _kind(logger), logger["init_args"]
         values: dict[str, str] = {}
-        if kind in ("TensorBoardLogger", "CSVLogger") and given.get("version") is None:
+        if kind in FOLDERED and given.get("version") is None:
             values = {"save_dir": str(folder.parent), "name": "", "version": folder.name}
         elif kind == "WandbLogger" and given.get("id") is None and given.get("version") is None:
-            values = {"save_dir": str(folder)} | ({} if trainer.get("fast_dev_run") else {"id": _wandb_id(folder)})
+            values = {"save_dir": str(folder)} if given.get("save_dir") in (None, ".", RUNS) else {}
+            values |= {} if trainer.get("fast_dev_run") else {"id": _wandb_id(folder)}
         for key, value in values.items():
             given[key] = value
     for callback in configured(trainer.get("callbacks")):
@@ -104,6 +139,25 @@ def place(trainer: MutableMapping[str, Any], folder: Path, checkpoints: Path | N
             given["dirpath"] = str(
                 checkpoints or folder / "checkpoints"
             )  # where Lightning puts it hangs on the first logger
+
+
+def _is_idle(callback: Any, trainer: Mapping[str, Any]) -> bool:
+    """Whether a callback of ``configs/defaults.yaml`` has nothing to do, for which Lightning would refuse it."""
+    if _kind(callback) == "LearningRateMonitor":
+        return not trainer.get("logger")
+    shipped = _kind(callback) == "ModelCheckpoint" and callback["init_args"].get("filename") in SHIPPED
+    return shipped and trainer.get("enable_checkpointing") is False
+
+
+def _place_in_line(callback: Any) -> int:
+    """0, or later for ``last.ckpt``, which holds the state of the other checkpoints, and for what saves by it."""
+    if _kind(callback) == "ModelCheckpoint":
+        return int(callback["init_args"].get("filename") == SHIPPED[1])
+    return 2 * (_kind(callback) == "Requeue")
+
+
+def _kind(item: Any) -> str:
+    return str(item["class_path"]).rpartition(".")[2] if hasattr(item, "class_path") else ""
 
 
 def configured(value: Any) -> list[Any]:

@@ -67,6 +67,7 @@ class BaseModule(TrainingLog):
     ) -> None:
         super().__init__()
         self._configured = False
+        self._validated_epoch: int | None = None
         self._restored_metric: float | None = None
         if unknown:
             raise ArgumentTypeError(strangers(type(self), unknown))
@@ -120,6 +121,7 @@ class BaseModule(TrainingLog):
         """Evaluate on whole weights, from the first batch on."""
         if self.trainer.validating and self.trainer.state.fn == "fit":
             begin_validation(self.trainer)
+            self._validated_epoch = self.current_epoch
         sharding.gather(self)
 
     def on_validation_end(self) -> None:
@@ -207,11 +209,12 @@ class BaseModule(TrainingLog):
         """
         for config in self.trainer.lr_scheduler_configs:
             scheduler: Any = config.scheduler
-            if config.interval != interval:
+            by_lightning = self.automatic_optimization and config.frequency != NEVER
+            if config.interval != interval or by_lightning:  # one of a subclass, or of a callback
                 continue
             if not config.reduce_on_plateau:
                 scheduler.step()
-            elif optim.epoch_has_evaluated(self.trainer):
+            elif optim.epoch_has_evaluated(self.trainer, self._validated_epoch):
                 scheduler.step(self._followed())
 
     def _followed(self) -> float:

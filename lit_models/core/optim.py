@@ -144,8 +144,17 @@ def multiplier(schedule: Schedule, total: float) -> Callable[[int], float]:
     return factor
 
 
-def epoch_has_evaluated(trainer: Trainer) -> bool:
-    """Whether a validation belongs to the epoch that ends: told by counters, which a resumed run has too."""
+def epoch_has_evaluated(trainer: Trainer, validated: int | None) -> bool:
+    """Whether a validation belongs to the epoch that ends: told by counters, which a resumed run has too.
+
+    Args:
+        trainer: in a fit; one that validates by the clock has no ``val_check_interval``.
+        validated: the last epoch in which a validation began, for what no counter tells.
+    """
+    if not sum(trainer.num_val_batches):
+        return False
+    if not hasattr(trainer, "val_check_interval"):
+        return validated == trainer.current_epoch
     if trainer.check_val_every_n_epoch is not None:
         return (trainer.current_epoch + 1) % trainer.check_val_every_n_epoch == 0
     batches, every = trainer.fit_loop.total_batch_idx + 1, trainer.val_check_batch or 1

@@ -38,7 +38,7 @@ def test_the_config_that_a_run_left_makes_a_new_run_of_the_same_name(config):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-@pytest.mark.parametrize("loggers", ["false", "[{class_path: TensorBoardLogger, init_args: {save_dir: x}}]"])
+@pytest.mark.parametrize("loggers", ["false", "[{class_path: TensorBoardLogger, init_args: {save_dir: runs}}]"])
 def test_checkpoints_lie_in_the_run_folder_with_any_logger_or_none(loggers, config, capsys):
     last = "[{class_path: ModelCheckpoint, init_args: {filename: last, enable_version_counter: false}}]"
     assert main(["fit", "-c", config, f"--trainer.logger={loggers}", f"--trainer.callbacks={last}"]) == 0

@@ -73,7 +73,7 @@ def test_another_architecture_is_refused(project, capsys):
     ("old", "new", "words"),
     [
         ("class_path: cloning.Cloning", "class_path: clonin.Cloning", ["'clonin'", "current folder"]),
-        ("class_path: cloning.Cloning", "class_path: cloning.Clonin", ["'Clonin'", "from cloning import Clonin"]),
+        ("class_path: cloning.Cloning", "class_path: cloning.Clonin", ["'Clonin'", "Did you mean 'Cloning'?"]),
         ("import torch\n", "import torch\nimport nothing_there\n", ["'nothing_there'", "from cloning import Cloning"]),
         ("import torch\n", "import = torch\n", ["SyntaxError", "cloning.py, line 3"]),
     ],
