@@ -2,7 +2,6 @@
 
 import re
 import sys
-from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -11,14 +10,12 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
-from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from litmotif.errors import LitmotifError
 
 from ..core.checkpoint import read
-from ..core.sharding import FSDP2Strategy
 from ..plugins.callbacks import patient
 from ..plugins.checkpoint_io import AtomicCheckpointIO
 from ..plugins.loggers import fault_tolerant
@@ -27,7 +24,6 @@ from . import resume, run_claim, run_folder
 from .errors import RequestError
 from .linked import LinkedCLI, seed_of
 from .links import declared
-from .package_paths import PACKAGES
 from .parser import HintingParser
 from .save_config import SaveResolvedConfig
 from .source_location import location_of
@@ -49,15 +45,6 @@ class Request(NamedTuple):
     artifacts: run_folder.RunArtifacts
 
 
-def import_public() -> None:
-    """Import every public class, and register our strategy, so that a config may name them shortly."""
-    for package in PACKAGES:
-        for name in import_module(package).__all__:
-            resolve_name(f"{package}:{name}")
-    if "fsdp2" not in StrategyRegistry.available_strategies():
-        StrategyRegistry.register("fsdp2", FSDP2Strategy, "shards over all processes; whole checkpoints")
-
-
 class LitmotifCLI(LinkedCLI):
     """``fit``, ``validate``, ``test`` and ``predict`` over our modules and datamodules, and any of Lightning's.
 
@@ -69,7 +56,6 @@ class LitmotifCLI(LinkedCLI):
         self.request = request
         self.checkpoint: Path | None = None
         self.checkpoint_io = AtomicCheckpointIO()
-        import_public()
         super().__init__(
             save_config_callback=SaveResolvedConfig,
             parser_class=HintingParser,

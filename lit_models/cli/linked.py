@@ -5,13 +5,18 @@ import secrets
 import sys
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, cast
 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import StrategyRegistry
 
 from ..core.hparams import parameters
+from ..core.sharding import FSDP2Strategy
 from .errors import RequestError
 from .links import links_of
+from .package_paths import PACKAGES
 
 SEED = "PL_GLOBAL_SEED"
 """Lightning's own: tells the processes that it starts which seed the first one took."""
@@ -38,6 +43,15 @@ def seed_of(given: bool | int) -> int:
     return drawn_seed() if isinstance(given, bool) else given
 
 
+def import_public() -> None:
+    """Import every public class, and register our strategy, so that a config may name them shortly."""
+    for package in PACKAGES:
+        for name in import_module(package).__all__:
+            resolve_name(f"{package}:{name}")
+    if "fsdp2" not in StrategyRegistry.available_strategies():
+        StrategyRegistry.register("fsdp2", FSDP2Strategy, "shards over all processes; whole checkpoints")
+
+
 class LinkedCLI(LightningCLI):
     """Lightning's CLI whose module takes its sizes from the data, and whose module and data take ``seed_everything``.
 
@@ -57,6 +71,7 @@ class LinkedCLI(LightningCLI):
         }
         given = kwargs.get("args")
         self.arguments: list[str] = list(sys.argv[1:] if given is None else given)
+        import_public()
         super().__init__(*args, **settings | kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lit_models.cli import app, errors, main
+from lit_models.cli import errors, linked, main
 from lit_models.cli.run import say_how_to_go_on
 from lit_models.cli.run_folder import RunArtifacts
 
@@ -47,7 +47,7 @@ def test_ctrl_c_before_the_first_step_gives_no_traceback(monkeypatch, in_tmp, ca
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "import_public", interrupt)
+    monkeypatch.setattr(linked, "import_public", interrupt)
     assert main(["fit", "-c", write(in_tmp, "plain.yaml", plain.CONFIG)]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
