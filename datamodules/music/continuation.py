@@ -1,6 +1,7 @@
 """Music continuation: the prompt, the features of each new frame, and the song that comes out."""
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import DataError
-from .render import song_of_roll
+from .render import song_of_events, song_of_roll
 from .song import KEYS, LOWEST_KEY, NOTE_FIELDS, Song, sorted_notes
 from .tasks import Task
+from .tasks.melody import HOLD, REST
 
 HEAD = 1e-6
 """Beats by which a note may begin before the end of what is given and still belong to what follows."""
@@ -19,8 +21,9 @@ HEAD = 1e-6
 class Continuation:
     """Keys of a frame task, from the beginning of a song on.
 
-    Everything but the notes stays that of the song: tempo, metre, chords, wanted emotion. Two frames of one key that
-    follow each other are one note, for keys are all that a model gives.
+    Everything but the notes stays that of the song: tempo, metre, chords, key, wanted emotion. A task that tells notes
+    that begin from those that go on (melody) gives notes as they are; of another (polyphony), two frames of one key
+    that follow each other are one note.
 
     Args:
         task: of next frames' keys, such as melody or polyphony.
@@ -33,19 +36,21 @@ class Continuation:
     """
 
     def __init__(self, task: Task, song: Song, beats: float, length: float) -> None:
-        if not task.rate or not all(name.startswith("key:") for name in task.targets.names):
+        keys = [k for k, name in enumerate(task.targets.names) if name.startswith("key:")]
+        if not task.rate or not keys:
             raise DataError(f"task={task.name}: its outputs are no keys of frames; melody and polyphony can go on.")
         if (lack := task.missing(song)) is not None:
             raise DataError(f"{song.name} has no {lack} for {task.name}: choose another song.")
         self.task, self.song, self.beats, self.length = task, song, beats, length
         self.rate = song.roll_rate or task.rate
-        self.lowest = int(task.targets.names[0].removeprefix("key:"))
+        self.events, self.keys = "hold" in task.targets.names, slice(keys[0], keys[-1] + 1)
+        self.lowest = int(task.targets.names[keys[0]].removeprefix("key:"))
         self.given = max(1, round(beats * self.rate))
-        keys = task.frames(_later(song, 1 / self.rate)).targets[: self.given] > 0.5
-        if not keys.any():
+        begins = task.frames(_later(song, 1 / self.rate)).targets[: self.given] > 0.5
+        if not begins[:, self.keys].any():
             raise DataError(f"{song.name}: nothing sounds in its first {beats:g} beats; give more, or another song.")
-        self.prompt = torch.from_numpy(keys)
-        """Keys (T, K) bool of the frames that are given."""
+        self.prompt = torch.from_numpy(begins)
+        """Keys or events (T, K) bool of the frames that are given."""
         self._known = task.frames(song).inputs[: self.given]
 
     @property
@@ -60,6 +65,12 @@ class Continuation:
             return torch.from_numpy(self._known[t - 1]).expand(len(rolls), -1).to(rolls.device)
         rows = [self.task.frames(self.song_of(roll, spare=1)).inputs[t - 1] for roll in rolls.cpu().numpy()]
         return torch.from_numpy(np.stack(rows)).to(rolls.device)
+
+    @cached_property
+    def own(self) -> Tensor:
+        """The song itself, as far as it goes on (t, K) bool: what ``frames`` frames made of the prompt stand beside."""
+        whole = self.task.frames(_later(self.song, 1 / self.rate)).targets > 0.5
+        return torch.from_numpy(whole[: self.given + self.frames])
 
     def song_of(self, roll: NDArray[np.bool_], spare: int = 0, name: str = "made") -> Song:
         """The song of a roll (t, K) bool: the notes that were given as they were, then those of the roll.
@@ -78,18 +89,22 @@ class Continuation:
             return replace(song, name=name, length=length, roll=np.vstack([piano, empty]), voices=("",), **fields)
         end = self.given / rate
         first = np.flatnonzero(song.onset < end - HEAD)
-        made = song_of_roll(roll[self.given :], rate, self.lowest)
+        later = roll[self.given :]
+        made = song_of_events(later, rate) if self.events else song_of_roll(later, rate, self.lowest)
         pairs = [(getattr(song, field)[first], getattr(made, field)) for field in NOTE_FIELDS]
         notes_of = {field: np.concatenate(pair) for field, pair in zip(NOTE_FIELDS, pairs, strict=True)}
         notes_of["duration"][: len(first)] = np.minimum(notes_of["duration"][: len(first)], end - song.onset[first])
         notes_of["onset"][len(first) :] += end
-        notes_of["voice"][len(first) :] = self._voice()
+        notes_of["voice"][len(first) :] = voice = self._voice()
+        if self.events and not self.prompt[-1, REST]:
+            heard = first[song.voice[first] == voice][-1]  # goes on as long as it is held
+            notes_of["duration"][heard] = end + np.append(later[:, HOLD], False).argmin() / rate - song.onset[heard]
         emotion = None if song.emotion is None else song.emotion[song.emotion[:, 0] <= length]
         return replace(song, name=name, length=length, emotion=emotion, **sorted_notes(**notes_of))
 
     def _voice(self) -> int:
         """New notes belong to the voice that the task listens to: the one with the most notes of the prompt."""
-        keys = np.flatnonzero(self.prompt.numpy().any(axis=0)) + self.lowest
+        keys = np.flatnonzero(self.prompt.numpy()[:, self.keys].any(axis=0)) + self.lowest
         heard = self.song.voice[np.isin(self.song.pitch, keys) & (self.song.onset < self.beats)]
         return int(np.bincount(heard).argmax()) if len(heard) else 0
 

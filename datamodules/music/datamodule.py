@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -12,23 +13,24 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ..core import DataError, SplitDataModule
 from .augment import rooms_of
+from .continuation import Continuation
 from .parse import load_songs
 from .procedural import MAKERS
 from .prompt import SongPrompt
 from .readers import Format
 from .song import AUDIO_RATE, NOTE_FIELDS, Song
 from .splits import NAMES, Splits, split_songs, spread
-from .table import FrameStore, Statistics, Windows
-from .tasks import Task, TaskName, make_task
+from .table import FrameStore, Statistics, Windows, framed
+from .tasks import Frames, Task, TaskName, make_task
 
-EMBEDDED = {"melody": "ryansMammoth", "polyphony": "bach", "harmony": "bach"}
-"""Collections of music21 that serve where there is no root; for the other tasks songs are made."""
 MADE = 120
 """Number of songs that are made."""
+GIVEN_BARS, MADE_BARS = 2, 8
+"""Bars of test songs that a model is given, and that it makes of them, to be judged."""
 SUITED = {
-    "melody": "POP909, Nottingham as ABC, any MIDI or MusicXML; format bach or ryansMammoth without a root",
-    "polyphony": "JSB Chorales and Nottingham (.mat), any MIDI or MusicXML; format bach without a root",
-    "harmony": "POP909, lead sheets as MusicXML; format bach without a root",
+    "melody": "POP909, Nottingham as ABC, any MIDI or MusicXML; of music21 format bach or ryansMammoth, without a root",
+    "polyphony": "JSB Chorales and Nottingham (.mat), any MIDI or MusicXML; of music21 format bach, without a root",
+    "harmony": "POP909, lead sheets as MusicXML; of music21 format bach, without a root",
     "dynamics": "POP909, the Groove MIDI Dataset (task_options.drums), any MIDI that was played",
     "groove": "the Groove MIDI Dataset",
     "emotion": "VGMIDI, EMOPIA; DEAM and PMEmo with audio (task_options.audio)",
@@ -39,8 +41,8 @@ SUITED = {
 class MusicFrames(SplitDataModule):
     """Frames of songs for one of six tasks.
 
-    Without ``root``, melody, polyphony and harmony learn from the corpus of music21; dynamics, groove and emotion from
-    performances that are made in seconds, with known rules and noise: then ``synthetic`` is true.
+    Without ``root`` and ``format`` the songs are made in seconds, by known rules and noise: folk tunes for melody,
+    polyphony and harmony, performances for dynamics, groove and emotion. Then ``synthetic`` is true.
 
     Args:
         task: what is learnt, see ``tasks``.
@@ -144,7 +146,7 @@ class MusicFrames(SplitDataModule):
     @property
     def synthetic(self) -> bool:
         """Made songs, not recorded or composed ones."""
-        return self.root is None and self.hparams["format"] is None and self.task in MAKERS
+        return self.root is None and self.hparams["format"] is None
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -179,13 +181,31 @@ class MusicFrames(SplitDataModule):
         """Names of a split's songs, in the order of ``MusicBatch.song``."""
         return [self.library[k].name for k in self._splits[name]]
 
-    @cached_property
+    def tunes(self, number: int) -> list[Continuation]:
+        """Beginnings of two bars of so many test songs at most, spread over the split, and how eight bars go on.
+
+        Songs that end before, or do not sound there, are left out.
+        """
+        songs = [self.library[k] for k in self._splits["test"]]
+        chosen = [songs[k * len(songs) // number] for k in range(number)] if len(songs) > number else songs
+        found = []
+        for song in chosen:
+            given, end = song.after(GIVEN_BARS), song.after(GIVEN_BARS + MADE_BARS)
+            with suppress(DataError):
+                found.append(Continuation(self.maker, song, given, min(end, song.length - 1 / self.rate)))
+        return [tune for tune in found if tune.frames]
+
+    @property
     def library(self) -> list[Song]:
-        """The songs that have what the task needs.
+        """The songs that have what the task needs, and of which frames could be made.
 
         Raises:
-            DataError: none has; names the root and sets that have.
+            DataError: none has; names the root and sets that have. Or frames of too many cannot be made (``max_bad``).
         """
+        return [song for song, _ in self._framed]
+
+    @cached_property
+    def _framed(self) -> list[tuple[Song, Frames]]:
         songs = self._read()
         lacks = [self.maker.missing(song) for song in songs]
         usable = [song for song, lack in zip(songs, lacks, strict=True) if lack is None]
@@ -201,20 +221,19 @@ class MusicFrames(SplitDataModule):
         kind = "made songs (synthetic)" if self.synthetic else "songs"
         without = "".join(f"; {count:,} without {lack} left out" for lack, count in reasons.items())
         rank_zero_info(f"{self.task}: {len(chosen):,}{of} {kind}{without}.")
-        return chosen
+        return framed(self.maker, chosen, self.hparams["max_bad"], self._where)
 
     @property
     def _where(self) -> str:
-        return str(self.root or self.hparams["format"] or EMBEDDED.get(self.task, f"{self.task}, made songs"))
+        return str(self.root or self.hparams["format"] or f"{self.task}, made songs")
 
     def _read(self) -> list[Song]:
-        h, collection = self.hparams, self.hparams["format"] or EMBEDDED.get(self.task)
+        h = self.hparams
         if self.synthetic:
             return MAKERS[self.task](h["songs"] or MADE, h["split_seed"])
         limit = h["songs"] if self.root is None else None  # the corpus is slow to parse, and its order tells nothing
-        which = h["format"] if self.root else collection
         options = h["reader_options"] or {}
-        return load_songs(self.root, which, limit, h["max_bad"], h["cache_dir"], **options).songs
+        return load_songs(self.root, h["format"], limit, h["max_bad"], h["cache_dir"], **options).songs
 
     @cached_property
     def _splits(self) -> Splits:
@@ -225,7 +244,7 @@ class MusicFrames(SplitDataModule):
 
     @cached_property
     def _store(self) -> FrameStore:
-        return FrameStore((self.maker.frames(song) for song in self.library), rooms_of(self.library))
+        return FrameStore([frames for _, frames in self._framed], rooms_of(self.library))
 
     # ------------------------------------------------------------------ what an exported model must know
     def describe(self) -> dict[str, Any]:

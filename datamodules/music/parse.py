@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,25 +24,22 @@ from litmotif.cache import cache_folder, cached
 from litmotif.errors import DataError
 
 from .readers import Reader, Source, read
-from .song import Song, pack, unpack
+from .readers.base import Broken as Broken
+from .readers.base import reason
+from .song import REMARKS, Song, pack, unpack
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when the arrays in the cache change."""
 CHUNK = 32
 """Sources handed to a process at a time, at most."""
+MEMORY = 16 * 2**30
+"""Bytes of address space that a process may take which reads files."""
 LISTED = 10
 """Broken files named in a message, at most."""
 
 
-class Broken(NamedTuple):
-    """A file that could not be read."""
-
-    source: str
-    reason: str
-
-
 class Library(NamedTuple):
-    """Songs that were read, and files that could not be."""
+    """Songs that were read, and files or songs of files that could not be."""
 
     songs: list[Song]
     broken: list[Broken]
@@ -93,32 +91,38 @@ def load_songs(
     found = Library(unpack(arrays), [Broken(*pair) for pair in json.loads(arrays["broken"].tobytes())])
     check(found, len(sources), max_bad, root)
     if found.broken:
-        warnings.warn(_report(found.broken, len(sources), root), stacklevel=2)
+        warnings.warn(report(found.broken, len(found.songs) + len(found.broken), root), stacklevel=2)
+    if remarks := [f"{song.name}: {song.labels[REMARKS]}" for song in found.songs if REMARKS in song.labels]:
+        warnings.warn(f"{root or 'corpus'}: read with remarks:{listed(remarks)}", stacklevel=2)
     return found
 
 
 def check(library: Library, sources: int, max_bad: float, root: str | Path | None = None) -> None:
-    """See that enough could be read.
+    """See that enough could be read: of the files or, where they hold several, of their songs.
 
     Raises:
         DataError: no file, or too few; lists the first ten broken ones.
     """
     broken = len(library.broken)
+    sources = max(sources, len(library.songs) + broken)
     if broken > max_bad * sources or (broken and not library.songs):
         raise DataError(
-            f"{_report(library.broken, sources, root)}\nTolerated: {max_bad:.0%} (max_bad). Repair or remove them."
+            f"{report(library.broken, sources, root)}\nTolerated: {max_bad:.0%} (max_bad). Repair or remove them."
         )
     if not library.songs:
         raise DataError(f"{root or 'corpus'}: no song among {sources} sources of this format.")
 
 
-def _report(broken: Sequence[Broken], sources: int, root: str | Path | None) -> str:
-    lines = "".join(
-        f"\n  {reason}" if reason.startswith(source) else f"\n  {source}: {reason}"
-        for source, reason in broken[:LISTED]
-    )
-    more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
-    return f"{root or 'corpus'}: {len(broken)} of {sources} files are broken and were left out:{lines}{more}"
+def report(broken: Sequence[Broken], total: int, root: str | Path | None) -> str:
+    """What is broken and why, of ``total`` files or songs."""
+    lines = [why if why.startswith(source) else f"{source}: {why}" for source, why in broken]
+    return f"{root or 'corpus'}: {len(broken)} of {total} files are broken and were left out:{listed(lines)}"
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The first lines, each below the other, and how many there are more."""
+    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "".join(f"\n  {line}" for line in [*lines[:LISTED], *more])
 
 
 # -------------------------------------------------------------------- processes
@@ -136,7 +140,7 @@ def parse(
     """
     size = max(1, min(CHUNK, len(sources) // (4 * (workers or os.cpu_count() or 1))))
     count = min(workers or os.cpu_count() or 1, -(-len(sources) // size))
-    results: dict[int, list[Song] | Broken] = {}
+    results: dict[int, Sequence[Song | Broken] | Broken] = {}
     pool = _Pool(reader, sources, count, size, time_limit)
     shown = progress and sys.stderr.isatty()
     with Progress(console=Console(stderr=True), disable=not shown, transient=True) as bar:
@@ -145,8 +149,9 @@ def parse(
             results[index] = result
             bar.advance(task)
     ordered = [results[index] for index in range(len(sources))]
-    songs = [song for found in ordered if not isinstance(found, Broken) for song in found]
-    return Library(songs, [found for found in ordered if isinstance(found, Broken)])
+    found = [one for part in ordered for one in ([part] if isinstance(part, Broken) else part)]
+    songs = [one for one in found if isinstance(one, Song)]
+    return Library(songs, [one for one in found if isinstance(one, Broken)])
 
 
 @dataclass
@@ -178,7 +183,7 @@ class _Pool:
         self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         self.workers = [self._start() for _ in range(workers)]
 
-    def results(self) -> Iterator[tuple[int, list[Song] | Broken]]:
+    def results(self) -> Iterator[tuple[int, Sequence[Song | Broken] | Broken]]:
         """Each source once, as they become known."""
         try:
             for worker in self.workers:
@@ -214,7 +219,7 @@ class _Pool:
             with suppress(BrokenPipeError):  # seen when its answer is awaited
                 worker.pipe.send([self.sources[index] for index in chunk])
 
-    def _receive(self, worker: _Worker) -> Iterator[tuple[int, list[Song] | Broken]]:
+    def _receive(self, worker: _Worker) -> Iterator[tuple[int, Sequence[Song | Broken] | Broken]]:
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
@@ -246,8 +251,24 @@ class _Pool:
         return index, Broken(self.sources[index].name, reason)
 
 
+def _bound_memory() -> None:
+    """Let what a broken file asks for fail in this process, not take the memory of the machine (not on Windows)."""
+    with suppress(ImportError, ValueError, OSError):
+        resource = import_module("resource")
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        least = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+        resource.setrlimit(resource.RLIMIT_AS, (least, most))
+
+
+def _read(reader: Reader, source: Source) -> Sequence[Song | Broken]:
+    if (size := source.size()) > reader.largest:
+        raise DataError(f"{source.name}: {size:,} bytes: at most {reader.largest:,} in this format. Leave it out.")
+    return reader.read(source)
+
+
 def _serve(pipe: Connection, reader: Reader) -> None:
     """Answer each source with its songs, or with the reason why there are none."""
+    _bound_memory()
     warnings.simplefilter("ignore")  # libraries warn of what they repair
     with suppress(EOFError):  # the parent has gone
         sources = pipe.recv()
@@ -256,9 +277,8 @@ def _serve(pipe: Connection, reader: Reader) -> None:
         while True:
             for source in sources:
                 try:
-                    answer: list[Song] | str = reader.read(source)
+                    answer: Sequence[Song | Broken] | str = _read(reader, source)
                 except Exception as error:
-                    known = isinstance(error, DataError)
-                    answer = str(error) if known else f"{type(error).__name__}: {error}"
+                    answer = reason(error)
                 pipe.send(answer)
             sources = pipe.recv()

@@ -13,6 +13,7 @@ from ..core import DataError, random_stream
 from .chords import TONICS
 from .song import DRUMS, Song, sorted_notes
 from .tasks.base import Array
+from .tunes import tunes
 
 TIMING_NOISE = 0.0125
 """Standard deviation of a drum hit's onset, in beats."""
@@ -131,8 +132,15 @@ def _mood(number: int, rng: np.random.Generator) -> Song:
     )
 
 
-MAKERS = {"groove": grooves, "dynamics": phrases, "emotion": moods}
-"""Makers of songs for the tasks that have no music of their own at hand."""
+MAKERS = {
+    "melody": tunes,
+    "polyphony": tunes,
+    "harmony": tunes,
+    "groove": grooves,
+    "dynamics": phrases,
+    "emotion": moods,
+}
+"""Makers of the songs of each task."""
 
 
 def _song(name: str, notes: tuple[Array, ...], tempo: float, **fields: Any) -> Song:

@@ -64,6 +64,9 @@ class SongPrompt:
         for name, count in (("prompt_bars", prompt_bars), ("bars", bars), ("number", number)):
             if count < 1:
                 raise DataError(f"--{name} {count}: at least 1.")
+        melody = data.task == "melody"
+        if melody and polyphony not in (None, 1):
+            raise DataError(f"--polyphony {polyphony}: a melody is one key at a time. Leave it out.")
         names = data.songs_of("test")
         wanted = names[song] if isinstance(song, int) and song < len(names) else song
         chosen = next((one for one in data.library if one.name == wanted), None)
@@ -77,7 +80,7 @@ class SongPrompt:
         self.condition: dict[str, Any] = {
             "prompt": self.continuation.prompt.expand(number, -1, -1),
             "num_frames": self.continuation.frames,
-            "polyphony": polyphony or (1 if data.task == "melody" else None),
+            "polyphony": 1 if melody else polyphony,
             "encode": self.continuation.encode,
         }
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from litmotif.errors import MissingExtraError
 
-from .song import DRUMS, KEYS, LOWEST_KEY, Floats, Song, sorted_notes
+from .key_signatures import fifths_of_key
+from .song import DRUMS, KEYS, LOWEST_KEY, Floats, Ints, Song, sorted_notes
+from .tasks.melody import HOLD, REST
 
 PARTIALS = (1.0, 0.5, 0.3, 0.15, 0.08)
 """Amplitudes of the harmonics of a synthesised note."""
@@ -44,11 +46,33 @@ def song_of_roll(roll: NDArray[np.bool_], rate: float, lowest: int = 0, name: st
     change = np.diff(padded, axis=0).T  # (K, T + 1)
     key, first = np.nonzero(change == 1)
     _, last = np.nonzero(change == -1)
-    notes = sorted_notes(
-        first / rate, (last - first) / rate, key + lowest, np.full(len(key), DEFAULT_VELOCITY), np.zeros(len(key))
-    )
-    silence: dict[str, Any] = {} if len(key) else {"roll": np.zeros((len(roll), KEYS), dtype=bool), "roll_rate": rate}
-    return Song(name, tempos=np.array([[0.0, tempo]]), length=len(roll) / rate, **notes, **silence)
+    return _song(first, last, key + lowest, len(roll), rate, name, tempo)
+
+
+def song_of_events(events: NDArray[np.bool_], rate: float, name: str = "", tempo: float = 120.0) -> Song:
+    """The notes of what happens frame by frame, as ``tasks.melody`` has it; what is held before any note is a rest.
+
+    Args:
+        events: (T, 128), one of them a frame; a frame without any is a rest.
+        rate: frames a beat.
+        name: of the song.
+        tempo: quarters a minute.
+
+    Returns:
+        A song of T / ``rate`` beats; without notes it keeps its length and an empty piano roll.
+    """
+    happens = np.where(events.any(axis=1), events.argmax(axis=1), REST)
+    first = np.flatnonzero((happens != REST) & (happens != HOLD))
+    stops = np.append(np.flatnonzero(happens != HOLD), len(happens))
+    last = stops[np.searchsorted(stops, first, side="right")]
+    return _song(first, last, happens[first], len(events), rate, name, tempo)
+
+
+def _song(first: Ints, last: Ints, pitch: Ints, frames: int, rate: float, name: str, tempo: float) -> Song:
+    loud, voice = np.full(len(pitch), DEFAULT_VELOCITY), np.zeros(len(pitch))
+    notes = sorted_notes(first / rate, (last - first) / rate, pitch, loud, voice)
+    silence: dict[str, Any] = {} if len(pitch) else {"roll": np.zeros((frames, KEYS), dtype=bool), "roll_rate": rate}
+    return Song(name, tempos=np.array([[0.0, tempo]]), length=frames / rate, **notes, **silence)
 
 
 def with_notes(song: Song) -> Song:
@@ -158,7 +182,7 @@ def write_wav(path: Path, sound: NDArray[np.floating], rate: int = 44_100) -> No
 
 
 def to_score(song: Song) -> Any:
-    """The song for symusic: a track a voice, tempos and time signatures.
+    """The song for symusic: a track a voice, tempos, time signatures, and the key where it is known.
 
     Raises:
         ImportError: symusic is not installed; names the extra.
@@ -172,6 +196,8 @@ def to_score(song: Song) -> Any:
         score.tempos.append(symusic.Tempo(round(beat * TICKS), float(pace)))
     for beat, numerator, denominator in song.meters:
         score.time_signatures.append(symusic.TimeSignature(round(beat * TICKS), numerator, denominator))
+    if song.key is not None:
+        score.key_signatures.append(symusic.KeySignature(0, fifths_of_key(song.key), int(song.key.endswith(":min"))))
     velocity = np.where(song.velocity > 0, song.velocity, DEFAULT_VELOCITY)
     first = np.round(song.onset * TICKS).astype(int)
     last = np.maximum(np.round((song.onset + song.duration) * TICKS).astype(int), first + 1)

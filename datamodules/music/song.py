@@ -20,6 +20,11 @@ LOWEST_KEY, KEYS = 21, 88
 """The columns of a roll are the keys of a piano: MIDI 21 (A0) to 108 (C8)."""
 AUDIO_RATE = 2.0
 """Frames of sound a second: raters of emotion were sampled every 0.5 s."""
+LONGEST, LONGEST_REST = 40_000.0, 2_048.0
+"""Beats that a song may last, and that it may be silent between two notes: five hours and a quarter of an hour at 120
+a minute. What lies beyond is a broken time, and would become frames all the same."""
+REMARKS = "remarks"
+"""The label under which a reader says what it read otherwise than it stands in the file."""
 DRUMS = "drums"
 """The voice of percussion, whose pitches are General MIDI drums."""
 
@@ -70,7 +75,7 @@ class Song:
         chords: in order; each until the next; empty where none are known.
         key: such as ``C:maj`` or ``F#:min``.
         emotion: (E, 3) float64 rows (beat, valence, arousal), both in [-1, 1]; each holds until the next.
-        labels: whatever else is known: style, quadrant, drummer.
+        labels: whatever else is known: style, quadrant, drummer; and ``REMARKS`` of the reader.
         roll: (T, 88) bool, for files that are frame rolls only (no notes); columns are keys 21-108.
         roll_rate: frames a beat of ``roll``.
         audio: (T, 128) float32 log-mel energies in dB, where the source is a recording.
@@ -120,6 +125,12 @@ class Song:
         if self.length <= 0:
             object.__setattr__(self, "length", end)
         self._must(bool(np.isfinite(self.length)), f"length={self.length}: a finite number of beats")
+        self._must(self.length <= LONGEST, f"{self.length:.0f} beats long: at most {LONGEST:.0f}; is a time broken?")
+        rest = np.diff(np.append(0.0, self.onset))
+        self._must(
+            bool((rest <= LONGEST_REST).all()),
+            f"silent for {rest.max(initial=0):.0f} beats before a note: at most {LONGEST_REST:.0f}; is a time broken?",
+        )
 
     # ---------------------------------------------------------------- the clock
     def seconds(self, beats: ArrayLike) -> Floats:

@@ -1,7 +1,8 @@
 """Frame store: all songs as one set of tensors, and the windows that are gathered from them."""
 
+import warnings
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,8 +10,11 @@ from torch import Tensor
 
 from litmotif.batches.music import MusicBatch
 
-from ..core import Draw
+from ..core import DataError, Draw
 from .augment import Movement, draw, draw_semitones
+from .parse import report
+from .readers.base import Broken, broken_songs
+from .song import Song
 from .tasks import Frames, Task
 from .tasks.base import Array
 
@@ -27,6 +31,26 @@ class Statistics(NamedTuple):
     """(F,); 1 where a column does not vary"""
     target_mean: Tensor
     """(K,) over known targets; 0 where none is"""
+
+
+def framed(task: Task, songs: Sequence[Song], max_bad: float, where: str) -> list[tuple[Song, Frames]]:
+    """Songs with their frames; a song whose frames cannot be made counts as broken, and is named and left out.
+
+    Raises:
+        DataError: more than ``max_bad`` of them are.
+    """
+    found: list[Any] = []
+    for song in songs:
+        name = song.source or song.name
+        with broken_songs(name if name == song.name else f"{name}, {song.name}", found):
+            found.append((song, task.frames(song)))
+    broken = [one for one in found if isinstance(one, Broken)]
+    if broken:
+        told = report(broken, len(found), where)
+        if len(broken) > max_bad * len(found):
+            raise DataError(f"{told}\nTolerated: {max_bad:.0%} (max_bad). Repair or remove them.")
+        warnings.warn(told, stacklevel=2)
+    return [one for one in found if not isinstance(one, Broken)]
 
 
 class FrameStore:

@@ -17,6 +17,7 @@ from ..core.checkpoint import load
 from ..core.evaluation import MODEL
 from ..core.modes import evaluating
 from .evaluation import Score
+from .generated import MadeMelodies
 from .generation import Choice, Encoder, continue_roll
 from .losses import Term, keys_nll, mean
 from .metrics import KeyDetection, Likelihood, found_keys
@@ -66,6 +67,10 @@ class Distillation:
 class MelodyTransformer(SequenceModule):
     """64 features, or the keys of a frame -> the probability of each key in the next frame.
 
+    On the task ``melody`` the outputs are the things of which one happens in a frame: a rest, a note that begins on one
+    of 126 keys, the note before that goes on. A test makes melodies from the beginnings of test songs, and puts how
+    often they rest, how long their notes are, how often they repeat one and keep to the key beside the songs' own.
+
     The loss is the negative log-likelihood of independent keys given the past, summed over keys: the benchmark of
     Boulanger-Lewandowski et al. (arXiv:1206.6392) and Bai et al. (arXiv:1803.01271). The name is the requirement's; its
     layers are dense and LSTM, which is what makes it exportable. ``backbone="transformer"`` has attention and serves as
@@ -81,6 +86,7 @@ class MelodyTransformer(SequenceModule):
         objective: likelihood of keys.
         distil: what it learns from a teacher.
         top_k: k of the top-k accuracy.
+        made: test songs that a test goes on with, of the task ``melody``; 0 for none.
         **kwargs: see ``SequenceModule``.
     """
 
@@ -99,6 +105,7 @@ class MelodyTransformer(SequenceModule):
         objective: Objective = Objective(),
         distil: Distillation = Distillation(),
         top_k: int = 5,
+        made: int = 8,
         **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
@@ -108,6 +115,9 @@ class MelodyTransformer(SequenceModule):
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
         if self.distil.teacher is not None:
             self.evaluation.kinds["likelihood"]["teacher"] = Likelihood(keys=True)
+        columns = set(self.hparams["outputs"])
+        self.melodies = MadeMelodies(self.hparams["outputs"]) if {"rest", "hold"} <= columns else None
+        """Where one of the outputs happens in every frame."""
 
     def make_network(self) -> nn.Module:
         """Two backbones more."""
@@ -183,6 +193,8 @@ class MelodyTransformer(SequenceModule):
         tuned = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         self.evaluation.kinds["notes"][MODEL].threshold = None if tuned else float(self.threshold)
         found = super().results(split)
+        if self.trainer.testing and self.melodies and self.hparams["made"]:
+            found |= self.melodies.judge(self, self.trainer, self.hparams["made"])
         if tuned:
             self.threshold.fill_(found["threshold"].item())
         return found
@@ -206,9 +218,10 @@ class MelodyTransformer(SequenceModule):
         """Continue rolls.
 
         Args:
-            prompt: keys that sound (B, T, K) or (T, K), 0 or 1, T at least 1.
+            prompt: keys that sound, or events of a melody, (B, T, K) or (T, K), 0 or 1, T at least 1.
             num_frames: frames to append.
-            temperature: below 1 surer, above 1 wilder; 0 takes every key from ``threshold`` on.
+            temperature: below 1 surer, above 1 wilder; 0 takes the likeliest of a melody, else every key from
+                ``threshold`` on. See ``Choice``.
             threshold: of probability, for ``temperature`` 0; None takes the one tuned in validation.
             polyphony: at most so many keys a frame, 1 for a melody; None for any number.
             encode: raw features (B, F) of the last frame of a roll (B, t, K); None where the inputs are the keys.
@@ -233,6 +246,6 @@ class MelodyTransformer(SequenceModule):
                 "encode, which makes the features of a frame from the roll so far."
             )
         cut = float(self.threshold) if threshold is None else threshold
-        choose = Choice(temperature, cut, polyphony, generator(h["seed"], seed))
+        choose = Choice(temperature, cut, polyphony, generator(h["seed"], seed), self.melodies is not None)
         with evaluating(self):
             return continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)

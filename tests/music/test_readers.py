@@ -180,8 +180,10 @@ def test_rolls_of_pitches_as_json(tmp_path):
     assert [np.flatnonzero(frame).tolist() for frame in train.roll] == [[0, 87], [39]]
     assert (train.roll_rate, val.split, test.roll.sum()) == (4.0, "val", 0)
     (tmp_path / "Jsb16thSeparated.json").write_text(json.dumps(book | {"test": [[[109]]]}))
-    with pytest.raises(DataError, match=r"Jsb16thSeparated\.json, test: pitch 109"):
-        songs(tmp_path)
+    *others, broken = songs(tmp_path)
+    assert broken.source == "Jsb16thSeparated/test/0"
+    assert broken.reason.startswith("Jsb16thSeparated.json, test: pitch 109")
+    assert [song.split for song in others] == ["train", "val"]
 
 
 # ---------------------------------------------------------------------- Groove, POP909

@@ -125,7 +125,7 @@ def test_a_line_a_bar_also_after_a_pickup():
 
 
 # ---------------------------------------------------------------------- going on with a song
-@pytest.mark.parametrize(("name", "low"), [("melody", 0), ("polyphony", 21)])
+@pytest.mark.parametrize(("name", "low"), [("melody", 1), ("polyphony", 21)])
 def test_a_song_that_is_given_back_to_the_model_has_the_features_that_it_was_trained_on(name, low):
     """Where the made part is the song's own, every frame's features are those of the song itself."""
     task = make_task(name, {})

@@ -1,15 +1,16 @@
 """Reader interface: a reader finds the sources of its format in a folder, and reads one source at a time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import version as installed
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from litmotif.errors import DataError, MissingExtraError
+from litmotif.errors import DataError, LitmotifError, MissingExtraError
 
 from ..song import Song
 
@@ -34,6 +35,10 @@ class Source:
         """Changes with the files or the facts."""
         return [self.name, [_stamp(path) for path in self.files], self.facts]
 
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(path.stat().st_size for path in self.files if path.is_file())
+
 
 def _stamp(path: Path) -> list[int] | None:
     try:
@@ -41,6 +46,27 @@ def _stamp(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [stat.st_size, stat.st_mtime_ns]
+
+
+class Broken(NamedTuple):
+    """A file, or a song of one, that could not be read."""
+
+    source: str
+    reason: str
+
+
+def reason(error: Exception) -> str:
+    """Why something could not be read, for a person."""
+    return str(error) if isinstance(error, LitmotifError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def broken_songs(name: str, found: MutableSequence[Any]) -> Iterator[None]:
+    """Count a song of several that breaks as ``Broken`` among those that were found, whatever is raised."""
+    try:
+        yield
+    except Exception as error:
+        found.append(Broken(name, reason(error)))
 
 
 @dataclass(frozen=True)
@@ -54,14 +80,16 @@ class Reader(ABC):
     """Counts up when the same files are read differently."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Libraries of the extra ``music`` that it cannot do without."""
+    largest: ClassVar[int] = 64 * 2**20
+    """Bytes that the files of a source may have together."""
 
     @abstractmethod
     def find(self, root: Path) -> list[Source]:
         """Sources in a folder, in order; empty where the folder is of another format."""
 
     @abstractmethod
-    def read(self, source: Source) -> list[Song]:
-        """The songs of one source; none where it is left out on purpose.
+    def read(self, source: Source) -> Sequence[Song | Broken]:
+        """The songs of one source, and those of its songs that are broken; none where it is left out on purpose.
 
         Raises:
             DataError: the source is no good; names it.

@@ -10,7 +10,8 @@ import numpy as np
 from ..chordal_analysis import label_chords
 from ..song import Song
 from .base import Reader, Source, files_in, sources_of
-from .score import key_label, open_scores, read_score
+from .score import key_label, read_score
+from .score_file import open_scores
 
 Collection = Literal["bach", "ryansMammoth"]
 COLLECTIONS: dict[Collection, tuple[str, ...]] = {"bach": (".mxl", ".xml"), "ryansMammoth": (".abc",)}

@@ -60,9 +60,11 @@ class Vgmidi(Reader):
         beats = np.arange(len(facts["valence"])) * song.length / len(facts["valence"])  # samples, evenly over the piece
         emotion = np.stack([beats, facts["valence"], facts["arousal"]], axis=1)
         series = str(facts.get("series") or source.path.stem.split("_")[0])
-        labels = {"series": series} | {
-            key: str(facts[key]) for key in ("raters", "valence_sd", "arousal_sd") if key in facts
-        }
+        labels = (
+            fields.pop("labels")
+            | {"series": series}
+            | {key: str(facts[key]) for key in ("raters", "valence_sd", "arousal_sd") if key in facts}
+        )
         return [Song(name=song.name, group=series, source=source.name, emotion=emotion, labels=labels, **fields)]
 
 
@@ -150,7 +152,7 @@ class Emopia(Reader):
                 split=source.facts["split"],
                 source=source.name,
                 emotion=np.array([[0.0, *QUADRANTS[quadrant]]]),
-                labels={"quadrant": quadrant},
+                labels=fields.pop("labels") | {"quadrant": quadrant},
                 **fields,
             )
         ]

@@ -48,7 +48,8 @@ class Groove(Reader):
         """One performance."""
         facts = source.facts
         style, _, substyle = facts["style"].partition("/")
-        labels = {name: facts[name] for name in ("drummer", "session", "beat_type", "bpm")}
+        fields = read_midi(source.path, source.name) | {"key": None}  # drums have none; the files say C major
+        labels = fields.pop("labels") | {name: facts[name] for name in ("drummer", "session", "beat_type", "bpm")}
         return [
             Song(
                 name=facts["id"],
@@ -56,6 +57,6 @@ class Groove(Reader):
                 split=_SPLITS[facts["split"]],  # type: ignore[arg-type]
                 source=source.name,
                 labels={**labels, "style": style, "substyle": substyle},
-                **read_midi(source.path, source.name) | {"key": None},  # drums have none; the files say C major
+                **fields,
             )
         ]

@@ -32,6 +32,7 @@ class _Recordings(Reader):
         ratings: per half second from second 15 on, or one a song; None takes the former where they are there.
     """
 
+    largest = 2 * 2**30
     ratings: Literal["dynamic", "static"] | None = None
 
     def find(self, root: Path) -> list[Source]:

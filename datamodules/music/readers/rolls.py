@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from litmotif.errors import DataError
 
 from ..song import KEYS, LOWEST_KEY, Song, Split
-from .base import Reader, Source, files_in, sources_of
+from .base import Broken, Reader, Source, broken_songs, files_in, sources_of
 
 _MAT: Mapping[str, Split] = {"traindata": "train", "validdata": "val", "testdata": "test"}
 _JSON: Mapping[str, Split] = {"train": "train", "valid": "val", "test": "test"}
@@ -39,50 +39,58 @@ class Rolls(Reader):
         books = [path for path in files_in(root, ".json") if _is_book(path)]
         return sources_of(root, files_in(root, ".mat") + books)
 
-    def read(self, source: Source) -> list[Song]:
+    def read(self, source: Source) -> list[Song | Broken]:
         """All songs of one file."""
         stem = source.path.stem
         rate = self.rate or next((rate for word, rate in _RATES.items() if word in stem.lower()), None)
         if rate is None:
             raise DataError(f"{source.name}: unknown number of frames a beat. Give the reader's option rate.")
-        parts = _mat(source) if source.path.suffix.lower() == ".mat" else _book(source)
-        return [
-            Song(
-                name=f"{stem}/{split}/{k}",
-                split=split,
-                source=source.name,
-                voices=(),
-                roll=roll,
-                roll_rate=rate,
-                labels={"dataset": stem},
-            )
-            for split, rolls in parts
-            for k, roll in enumerate(rolls)
-        ]
+        make = _binary if source.path.suffix.lower() == ".mat" else _of_pitches
+        found: list[Song | Broken] = []
+        for split, rolls, where in _parts(source):
+            for k, roll in enumerate(rolls):
+                name = f"{stem}/{split}/{k}"
+                with broken_songs(name, found):
+                    labels = {"dataset": stem}
+                    fields: dict[str, Any] = {
+                        "split": split,
+                        "source": source.name,
+                        "voices": (),
+                        "roll_rate": rate,
+                        "labels": labels,
+                    }
+                    found.append(Song(name=name, roll=make(roll, where), **fields))
+        return found
 
 
-def _mat(source: Source) -> Iterator[tuple[Split, list[NDArray[np.bool_]]]]:
-    from scipy.io import loadmat
+def _parts(source: Source) -> Iterator[tuple[Split, Any, str]]:
+    """The songs of each split, and their place.
 
-    for split, songs, where in _parts(source, loadmat(source.path), _MAT):
-        yield split, [_binary(np.asarray(roll), where) for roll in songs.ravel()]
-
-
-def _book(source: Source) -> Iterator[tuple[Split, list[NDArray[np.bool_]]]]:
-    for split, songs, where in _parts(source, json.loads(source.path.read_text()), _JSON):
-        yield split, [_of_pitches(song, where) for song in songs]
-
-
-def _parts(source: Source, content: dict[str, Any], keys: Mapping[str, Split]) -> Iterator[tuple[Split, Any, str]]:
-    """The songs of each split, and their place."""
+    Raises:
+        DataError: the file is no such book.
+    """
+    mat = source.path.suffix.lower() == ".mat"
+    keys = _MAT if mat else _JSON
+    try:
+        content = _mat(source.path) if mat else json.loads(source.path.read_text(encoding="utf-8"))
+    except Exception as error:  # SciPy raises what it likes
+        kind = type(error).__name__
+        raise DataError(f"{source.name}: cannot be read ({kind}: {error}). Copy it again, or leave it out.") from error
     missing = [key for key in keys if key not in content]
     if missing:
         raise DataError(f"{source.name}: no {', '.join(missing)}; there are {', '.join(sorted(content))}.")
     for key, split in keys.items():
-        yield split, content[key], f"{source.name}, {key}"
+        yield split, np.ravel(content[key]) if mat else content[key], f"{source.name}, {key}"
 
 
-def _binary(roll: NDArray[Any], where: str) -> NDArray[np.bool_]:
+def _mat(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    return dict(loadmat(path))
+
+
+def _binary(values: NDArray[Any], where: str) -> NDArray[np.bool_]:
+    roll = np.asarray(values)
     if roll.ndim != 2 or roll.shape[1] != KEYS or not np.isin(roll, (0, 1)).all():
         raise DataError(f"{where}: a roll {roll.shape}: (T, {KEYS}) of 0 and 1.")
     return roll.astype(bool)

@@ -1,4 +1,4 @@
-"""Melody prediction: the key of the next frame, given the melody so far, the metre and the wanted emotion."""
+"""Melody prediction: what happens in the next frame, given the melody so far, the metre and the wanted emotion."""
 
 import numpy as np
 
@@ -11,10 +11,16 @@ from .voices import melody, monophonic
 BEATS_OF_KEY = 8
 """Half-life, in beats, of the memory from which the key can be found."""
 INTERVALS = 4
+REST, HOLD = 0, 127
+"""Columns of a frame without a note, and of one in which the note before goes on (Waite et al. 2016, MelodyRNN)."""
 
 
 class Melody(Task):
-    """The melody now and before -> the 128 keys of the next frame; a rest is a frame without a key.
+    """The melody now and before -> the one thing of 128 that happens in the next frame.
+
+    Column k from 1 to 126 is a note that begins on MIDI key k, so that repeated notes are told apart from held ones;
+    column 0 is a rest, column 127 the note before that goes on. Keys 0 and 127, which no instrument has, count an
+    octave nearer to the others.
 
     Args:
         rate: frames a beat.
@@ -47,11 +53,13 @@ class Melody(Task):
         keys = [str(key) for key in range(128)]
         wide = [Block("sounds", keys, "shift")] if self.full else []
         self.inputs = Layout([*blocks, *wide], None if self.full else 64)
-        self.targets = Layout([Block("key", keys, "shift")])
+        self.targets = Layout([Block("rest"), Block("key", keys[REST + 1 : HOLD], "shift"), Block("hold")])
 
     def missing(self, song: Song) -> str | None:
-        """A song needs a melody of two frames."""
-        return None if len(song.onset) and rows_of(song, self.rate) > 1 and melody(song).any() else "a melody"
+        """A song needs a melody of two frames, one note of which begins before it ends."""
+        rows = rows_of(song, self.rate)
+        first = to_steps(song.onset[melody(song)], self.rate).min(initial=rows) if len(song.onset) else rows
+        return None if rows > 1 and first < rows else "a melody"
 
     def frames(self, song: Song) -> Frames:
         """One row a frame, the last one left out."""
@@ -67,7 +75,9 @@ class Melody(Task):
         sounds = (note >= 0) & (t < stops[note])
         key = np.where(sounds, pitch[note], -1)
         inputs = self.inputs.fill(self._values(song, t, starts, pitch, note, key), rows)[:-1]
-        targets = one_hot(key, 128)[1:]
+        struck = key + 12 * (key == REST) - 12 * (key == HOLD)
+        happens = np.where(~sounds, REST, np.where(starts[note] == t, struck, HOLD))
+        targets = one_hot(happens, 128)[1:]
         return Frames(inputs, targets, np.ones(targets.shape, bool))
 
     def _values(self, song: Song, t: Array, starts: Array, pitch: Array, note: Array, key: Array) -> dict[str, Array]:
@@ -84,7 +94,7 @@ class Melody(Task):
             "onset": begun & (starts[note] == t),
             "age": np.log2(1 + np.where(begun, t - starts[note], 0)) / 4,
             "bar_step": bar_step(in_bar(song, beats)[0], 4, 16),
-            "interval": np.where(back > 0, np.clip(steps[back], -24, 24) / 12, 0),
+            "interval": np.where(back > 0, np.clip(steps[np.maximum(back, 0)], -24, 24) / 12, 0),
             "key": share(decayed(classes, BEATS_OF_KEY * self.rate)),
             "chord": shifted(chord_rows(song, beats)[0], self.ahead),
             "tempo": tempo_at(song, beats) / 120,

@@ -8,7 +8,8 @@ from .base import Array
 def together(moments: Array) -> tuple[Array, Array]:
     """First and last index (M,) of each group of equal or nearly equal (1e-3) neighbours of rising ``moments`` (N,)."""
     new = np.diff(moments) > 1e-3
-    return np.flatnonzero(np.append(True, new)), np.flatnonzero(np.append(new, True))
+    ends = np.ones(min(len(moments), 1), bool)  # none of none
+    return np.flatnonzero(np.append(ends, new)), np.flatnonzero(np.append(new, ends))
 
 
 def around(step: Array, voice: Array) -> tuple[Array, Array]:

@@ -47,6 +47,7 @@ class Generate(Command):
     def run(self, options: Namespace) -> None:
         """Prompt, generate, write, and say what was written."""
         module, data = self.trained.module, self.trained.datamodule()
+        self.trained.require_columns(data)
         try:
             prompt: Prompt = data.prompt(data, **{name: options[name] for name in self.prompted})
         except ValueError as error:

@@ -5,6 +5,7 @@ import inspect
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Self
@@ -94,6 +95,21 @@ class TrainedRun:
         if self.data_class is None:
             raise checkpoint.CheckpointError(f"{self.file}: the class of its data is not importable here.")
         return self.data_class(**self.data_options)
+
+    def require_columns(self, data: Any) -> None:
+        """See that columns of the data are called what they were when the module was trained.
+
+        Raises:
+            CheckpointError: they are not: the module was trained before they changed their meaning, or on other data.
+        """
+        for name in ("features", "outputs"):
+            known, found = checkpoint.plain(self.module.hparams.get(name)), checkpoint.plain(getattr(data, name, None))
+            if known and found and known != found:
+                differ = [pair for pair in zip_longest(known, found) if pair[0] != pair[1]]
+                raise checkpoint.CheckpointError(
+                    f"{self.file}: trained on {name} of another meaning: {len(differ)} differ, the first is "
+                    f"{differ[0][0]!r} there and {differ[0][1]!r} in the data. Train it anew on this data."
+                )
 
     def results(self) -> Results:
         """Test results; empty where it was not tested, or where those of the run are of its best checkpoint."""
