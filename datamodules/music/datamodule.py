@@ -14,10 +14,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from ..core import DataError, SplitDataModule
 from .augment import rooms_of
 from .continuation import Continuation
+from .leakage import Seen, seen_in, unseen
 from .parse import load_songs
 from .procedural import MAKERS
 from .prompt import SongPrompt
 from .readers import Format
+from .ridge import fit_pieces
 from .song import AUDIO_RATE, NOTE_FIELDS, Song
 from .splits import NAMES, Splits, split_songs, spread
 from .table import FrameStore, Statistics, Windows, framed
@@ -63,7 +65,7 @@ class MusicFrames(SplitDataModule):
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
 
-    links = ("features", "input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean")
+    links = ("features", "input_size", "output_size", "outputs", "input_mean", "input_std", "target_mean", "ridge")
     prompt = SongPrompt
 
     def __init__(
@@ -92,6 +94,7 @@ class MusicFrames(SplitDataModule):
             raise DataError(f"data.songs={songs}: at least 3, one a split.")
         self.task, self.root = task, root
         self.maker: Task = make_task(task, task_options or {})
+        self._seen: dict[str, list[str]] = {}
 
     # ------------------------------------------------------------------ what a module must know
     @property
@@ -130,6 +133,13 @@ class MusicFrames(SplitDataModule):
         return [float(value) for value in self.statistics.target_mean]
 
     @property
+    def ridge(self) -> list[list[float]] | None:
+        """Weights (F + 1, 2) of ``fit_pieces`` on valence and arousal of the training songs; None of other tasks."""
+        columns = [self.outputs.index(name) for name in ("valence", "arousal") if name in self.outputs]
+        frames = [self._framed[k][1] for k in self._splits["train"]]
+        return fit_pieces(frames, columns) if columns else None
+
+    @property
     def rate(self) -> float:
         """Frames a beat; 0 where a row is a note."""
         return self.maker.rate
@@ -166,6 +176,9 @@ class MusicFrames(SplitDataModule):
             DataError: it is empty; names the root, the numbers and what decides about them.
         """
         songs, h = self._splits[name], self.hparams
+        judged = self.trainer is None or self.trainer.state.fn in ("validate", "test")
+        if songs and judged and name != "train":
+            songs = unseen(self.library, songs, self._seen, name, self._where)
         if not songs:
             counts = ", ".join(f"{split} {len(of)}" for split, of in self._splits.items())
             official = h["folds"] is None and all(song.split for song in self.library)
@@ -176,6 +189,26 @@ class MusicFrames(SplitDataModule):
             )
             raise DataError(f"{self._where}: no song for {name} ({counts}). {remedy}.")
         return Windows(self._store, songs, h["frames"], name == "train", self.maker, h["transpose"], h["tempo"])
+
+    # ------------------------------------------------------------------ what a model may be judged by
+    def seen(self) -> dict[str, list[str]]:
+        """Identities of the songs that a model learns from (``train``) and is chosen by (``val``)."""
+        return {name: seen_in(self.library[k] for k in self._splits[name]) for name in ("train", "val")}
+
+    def leave_out(self, seen: Seen) -> None:
+        """Judge by no song that another model has ``seen``, from now on."""
+        self._seen = {name: [*self._seen.get(name, ()), *seen.get(name, ())] for name in ("train", "val")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the training order, and what a model has seen."""
+        state = super().state_dict()
+        return state | {"seen": self.seen()} if state else state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin there; where a model is judged, by none of the songs that it has seen."""
+        super().load_state_dict(state_dict)
+        self._seen = {}
+        self.leave_out(state_dict.get("seen", {}))
 
     def songs_of(self, name: str) -> list[str]:
         """Names of a split's songs, in the order of ``MusicBatch.song``."""

@@ -1,6 +1,6 @@
 """Music emotion recognition (EmotionRecognizer): valence and arousal of what is heard."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,10 +13,11 @@ from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from .evaluation import Score
-from .losses import Term
-from .metrics import Regression, cosine
+from .linear_start import begin_linear
+from .losses import Term, valid_frames
+from .metrics import Pieces, Regression, cosine
 from .module import SequenceModule
-from .network import Hidden
+from .network import Hidden, Network
 
 VALENCE_AROUSAL, QUADRANT, MODE, DENSITY = slice(0, 2), slice(2, 6), slice(6, 7), slice(7, 8)
 """Columns of the targets; the others are reserved."""
@@ -51,17 +52,36 @@ class Objective:
     auxiliary_weight: float = 0.1
 
 
+def by_ridge(module: "EmotionRecognizer", batch: MusicBatch) -> Tensor:
+    """Ridge regression of whole pieces, on the mean of their features; the constant where none was fitted.
+
+    Unlike the model it knows the end of a piece when it judges the beginning.
+    """
+    if not module.hparams["ridge"]:
+        return module.target_mean.expand_as(batch.targets)
+    weights = torch.tensor(module.hparams["ridge"]).to(batch.inputs)  # (F + 1, 2)
+    known = valid_frames(batch.mask)[..., None]  # (B, T, 1)
+    features = (batch.inputs * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)  # (B, F)
+    found = torch.zeros_like(batch.targets)
+    found[..., VALENCE_AROUSAL] = (features @ weights[:-1] + weights[-1]).clamp(-1, 1)[:, None]
+    return found
+
+
 class EmotionRecognizer(SequenceModule):
     """128 features of notes or sound a frame -> an embedding of 64 whose first two are valence and arousal in [-1, 1].
 
     The loss is the masked squared error of both, and on demand 1 - CCC of each over the batch (concordance, the measure
-    of the field). An auxiliary linear head reads all 64 outputs and learns the quadrant, the mode (major or minor) and
-    the density of notes; it shapes the embedding and is no part of the exported chain.
+    of the field). It is judged beat by beat and piece by piece (``piece_``), as publications do, beside a ridge
+    regression on the mean of a piece's features; it begins as that regression of each frame's, whose mean over a piece
+    is the same, and learns the rest. An auxiliary linear head reads all 64 outputs and learns the quadrant, the mode
+    (major or minor) and the density of notes; it shapes the embedding and is no part of the exported chain.
 
     Args:
         input_size: features F.
         output_size: targets K, and width of the embedding.
         objective: weights of the loss.
+        ridge: weights (F + 1, 2) of the regression on raw features, the intercept last, from the data; None for none.
+        begin_at_ridge: begin as the regression, with the backbone ``requirement``.
         **kwargs: see ``SequenceModule``.
     """
 
@@ -76,19 +96,31 @@ class EmotionRecognizer(SequenceModule):
     }
     scores: ClassVar = {
         "emotion": Score(lambda h: Regression(2, ["valence", "arousal"]), VALENCE_AROUSAL, cosine),
+        "pieces": Score(lambda h: Pieces(2, ["valence", "arousal"], prefix="piece_"), VALENCE_AROUSAL),
         "quadrant_accuracy": Score(lambda h: QuadrantAccuracy(), VALENCE_AROUSAL),
     }
-    rows: ClassVar = {**SequenceModule.rows, "chance": uniform_points}
+    rows: ClassVar = {**SequenceModule.rows, "chance": uniform_points, "ridge": by_ridge}
     headline = "cosine"
 
     def __init__(
-        self, input_size: int = 128, output_size: int = 64, objective: Objective = Objective(), **kwargs: Any
+        self,
+        input_size: int = 128,
+        output_size: int = 64,
+        objective: Objective = Objective(),
+        ridge: Sequence[Sequence[float]] | None = None,
+        begin_at_ridge: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(input_size, output_size, **kwargs)
         if output_size < DENSITY.stop:
             raise ArgumentError(
                 f"output_size={output_size}: the targets of this model have {DENSITY.stop} columns or more."
             )
+        if ridge and len(ridge) != input_size + 1:
+            raise ArgumentError(f"ridge has {len(ridge)} rows for {input_size} features and an intercept.")
+        if ridge and begin_at_ridge and self.group(Network).backbone == "requirement":
+            raw, norm = torch.tensor(ridge), self.normalizer  # (F + 1, 2)
+            begin_linear(self.network.layers, raw[:-1] * norm.std[:, None], raw[-1] + norm.mean @ raw[:-1])
         self.auxiliary = nn.Linear(output_size, 6)
 
     def sums(self, logits: Tensor, batch: MusicBatch) -> dict[str, Tensor]:

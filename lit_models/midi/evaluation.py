@@ -97,6 +97,21 @@ class Evaluation(evaluation.Evaluation):
             likelihood[row].update(_logits(row, model, logits, batch), batch.targets, batch.mask)
 
 
+def pooled(folds: Iterable[tuple[Any, Iterable[MusicBatch]]]) -> Found:
+    """Metrics over the test songs of several models together, and of each one's baselines on its own songs.
+
+    Args:
+        folds: models of one class, each with the whole songs that judge it.
+    """
+    together: Evaluation | None = None
+    with torch.no_grad():
+        for model, batches in folds:
+            together = together or Evaluation(model)
+            for batch in batches:
+                together.update(model, model.run(batch.inputs)[0].float(), batch, alone=False)
+    return together.compute() if together else {}
+
+
 def _some(rows: Iterable[str], alone: bool) -> list[str]:
     return [row for row in rows if row == MODEL or not alone]
 

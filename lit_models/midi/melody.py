@@ -115,9 +115,8 @@ class MelodyTransformer(SequenceModule):
         self._teacher: list[MelodyTransformer] = []  # in a list, so that it is no part of this module
         if self.distil.teacher is not None:
             self.evaluation.kinds["likelihood"]["teacher"] = Likelihood(keys=True)
-        self.melodies = (
-            MadeMelodies(self.hparams["outputs"]) if {"rest", "hold"} <= set(self.hparams["outputs"]) else None
-        )
+        columns = set(self.hparams["outputs"])
+        self.melodies = MadeMelodies(self.hparams["outputs"]) if {"rest", "hold"} <= columns else None
         """Where one of the outputs happens in every frame."""
 
     def make_network(self) -> nn.Module:
@@ -194,7 +193,7 @@ class MelodyTransformer(SequenceModule):
         tuned = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         self.evaluation.kinds["notes"][MODEL].threshold = None if tuned else float(self.threshold)
         found = super().results(split)
-        if split == "test" and self.melodies and self.hparams["made"]:
+        if self.trainer.testing and self.melodies and self.hparams["made"]:
             found |= self.melodies.judge(self, self.trainer, self.hparams["made"])
         if tuned:
             self.threshold.fill_(found["threshold"].item())

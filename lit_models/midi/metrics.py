@@ -94,6 +94,16 @@ class Regression(Metric):
         return {f"{self.prefix}{name}": value.float() for name, value in found.items()}
 
 
+class Pieces(Regression):
+    """The same of whole pieces: of the means of a song over its known frames, a song a value."""
+
+    def update(self, prediction: Tensor, target: Tensor, mask: Tensor) -> None:
+        """Add songs: arguments (B, T, K) as of ``Regression``."""
+        known = mask.sum(dim=1)  # (B, K)
+        p, t = (x.double().masked_fill(~mask, 0.0).sum(dim=1) / known.clamp(min=1) for x in (prediction, target))
+        super().update(p, t, known > 0)
+
+
 def spread(n: Tensor, total: Tensor, squares: Tensor) -> Tensor:
     """The variance times n; NaN where that is nothing but rounding."""
     value = squares - total * total / n

@@ -11,7 +11,7 @@ from litmotif.errors import ArgumentError, LitmotifError
 
 from ..core.evaluation import EvaluatedModule
 from . import baselines
-from .evaluation import Evaluation, Probabilities, Score, headline_sums
+from .evaluation import Evaluation, Probabilities, Score, headline_sums, pooled
 from .losses import Term, mean, valid_frames, with_total
 from .network import Hidden, InputNormalizer, Network, make_stack
 from .stack import LayerStack, State
@@ -174,6 +174,8 @@ class SequenceModule(EvaluatedModule):
         found = losses | self.evaluation.compute()
         self.evaluation.reset()
         return found
+
+    pooled = staticmethod(pooled)
 
     def predict_step(self, batch: MusicBatch, batch_idx: int) -> Tensor:
         """Outputs (B, T, K) for the inputs of a batch."""

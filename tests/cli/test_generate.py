@@ -33,8 +33,8 @@ def leave(module, folder, data, **options):
 @pytest.fixture
 def melody():
     torch.manual_seed(0)
-    outputs = make_task("melody", {}).targets.names
-    module = MelodyTransformer(network={"backbone": "gru", "hidden_size": 8}, outputs=outputs)
+    columns = make_task("melody", {}).targets.names
+    module = MelodyTransformer(network={"backbone": "gru", "hidden_size": 8}, outputs=columns)
     module.network.layers[0].weight.data[:, :2] *= 50  # it listens to the wanted emotion
     module.network.layers[-1].weight.data *= 20  # and has an opinion
     return module

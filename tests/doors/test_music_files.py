@@ -162,8 +162,8 @@ CHORDS = {
     "minor-seventh": "min7", "diminished-seventh": "dim7", "augmented-seventh": "aug7", "half-diminished": "hdim7",
     "major-minor": "minmaj7", "major-sixth": "maj6", "minor-sixth": "min6", "dominant-ninth": "7",
     "major-ninth": "maj7", "minor-ninth": "min7", "dominant-11th": "7", "major-11th": "maj7", "minor-11th": "min7",
-    "dominant-13th": "7", "major-13th": "maj7", "minor-13th": "min7", "suspended-second": "sus2",
-    "suspended-fourth": "sus4", "power": "5",
+    "dominant-13th": "7",
+    "major-13th": "maj7", "minor-13th": "min7", "suspended-second": "sus2", "suspended-fourth": "sus4", "power": "5",
 }  # fmt: skip
 """Kinds of MusicXML 4.0 and what they are."""
 

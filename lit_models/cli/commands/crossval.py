@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from callbacks.results import Results, ResultsTable
+from callbacks.results import Results, ResultsTable, collect
 from litmotif.files import atomic
 from litmotif.intervals import mean
 from litmotif.names import BOUNDS
@@ -20,8 +20,9 @@ from ..tables import console
 from .frame import CommandParser, config_tokens
 from .run_queue import RESERVED, QueueCommand, RunQueue, RunSpec, exit_status
 from .run_summary import test_results, write_json
-from .trained_run import TrainedRun
+from .trained_run import TrainedRun, public_modules
 
+POOLED = "the test parts of all {} folds together: each item judged by the model that has not seen it"
 TITLE = "{} folds: mean [95 % of the mean], its standard error, means of the baselines"
 
 
@@ -59,11 +60,24 @@ class Crossval(QueueCommand):
             return exit_status(failed)
         found = {spec.name: test_results(run) for spec in specs if (run := queue.folder(spec))}
         across = over_folds(list(found.values()))
-        write_json(home / "crossval.json", {"mean": across, **found})
+        together = _pooled(queue)
+        write_json(home / "crossval.json", {"mean": across, "pooled": together, **found})
         status = _predict(queue, home) if options.predict else 0
         if across:
             console().print(ResultsTable().table(across, TITLE.format(k)))
+        if together:
+            console().print(ResultsTable().table(together, POOLED.format(k)))
         return status
+
+
+def _pooled(queue: RunQueue) -> Results:
+    """Results over the test parts of all folds together; nothing where the module has no ``pooled``."""
+    best = [run / "checkpoints" / "best.ckpt" for spec in queue.specs if (run := queue.folder(spec))]
+    runs = [TrainedRun(file) for file in best if file.is_file()]
+    if len(runs) < len(queue.specs) or runs[0].content.get("litmotif", {}).get("class") not in public_modules("pooled"):
+        return {}
+    found = runs[0].module.pooled((run.module.cpu(), run.datamodule().test_dataloader()) for run in runs)
+    return collect({f"test/{name}": float(value) for name, value in found.items()}, "test")
 
 
 def over_folds(found: Sequence[Results]) -> Results:

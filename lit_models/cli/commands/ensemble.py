@@ -49,6 +49,9 @@ class Ensemble(Command):
             together.export_layers()  # refused before anything is computed
         source = TrainedRun.find(options.data) if options.data else runs[0]
         data = source.datamodule()
+        if hasattr(data, "leave_out"):
+            for run in runs:
+                data.leave_out(run.seen())  # a song that one member knows tells nothing of the others' mean
         singles = {run.name: evaluate(m, data, options.device) for run, m in zip(runs, members, strict=True)}
         found = beside(evaluate(together, data, options.device), singles)
         console().print(ResultsTable().table(found, f"model: the mean of the {of} of {len(members)} runs"))

@@ -96,6 +96,13 @@ class TrainedRun:
             raise checkpoint.CheckpointError(f"{self.file}: the class of its data is not importable here.")
         return self.data_class(**self.data_options)
 
+    def seen(self) -> dict[str, Any]:
+        """What it was trained and tuned on, as its datamodule tells items apart; nothing where that cannot."""
+        kept = self.content.get(getattr(self.data_class, "__name__", ""), {})
+        if "seen" in kept or not hasattr(self.data_class, "seen"):
+            return dict(kept.get("seen", {}))
+        return dict(self.datamodule().seen())
+
     def require_columns(self, data: Any) -> None:
         """See that columns of the data are called what they were when the module was trained.
 
