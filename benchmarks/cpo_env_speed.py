@@ -70,9 +70,8 @@ def end_to_end(config: str, updates: int) -> dict[str, float]:
     """Steps a second of whole updates, and seconds of their parts, medians."""
     merged = yaml.safe_load(configs.find(f"cpo/{config}").read_text())
     data = datamodules.Rollouts(**merged["data"]["init_args"] | {"steps_per_epoch": updates, "val": 4, "eval_envs": 4})
-    links = ("observation_size", "action_size", "action_kind", "cost_names")
     torch.manual_seed(0)
-    options = merged["model"]["init_args"] | {link: getattr(data, link) for link in links}
+    options = merged["model"]["init_args"] | {link: getattr(data, link) for link in data.links}
     module = lit_models.CPO(**options)
     collect, step = Timed(Collector, "collect"), Timed(module, "training_step")
     with warnings.catch_warnings():

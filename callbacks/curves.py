@@ -15,7 +15,9 @@ from .directions import Direction, direction_of
 COLOURS = {"train": "#4878a8", "val": "#d8503a"}
 OTHERS = ("#4c9f70", "#8a63b0", "#c58a1c", "#5f6b7a")
 BASELINES = {"expert": "--", "floor": "--", "random": ":"}
-SKIPPED = ("epoch", "step", "seconds", "train_loss", "val_loss", "train_metric", "val_metric")
+ENV_STEPS = "train/env_steps"
+"""Where a module counts them, curves are drawn against environment steps instead of epochs."""
+SKIPPED = (ENV_STEPS, "epoch", "step", "seconds", "train_loss", "val_loss", "train_metric", "val_metric")
 RATE = "learning rate"
 
 Table = Mapping[str, Sequence[Any]]
@@ -31,16 +33,50 @@ def draw_curves(table: Table, window: int, directions: Mapping[str, Direction]) 
             there it would lag behind what was reached.
         directions: which way is better, where the name does not tell.
     """
+    counted = table.get(ENV_STEPS, ())
+    axis = "environment steps" if counted and all(map(_finite, counted)) else "epoch"
+    table = table if axis == "epoch" else {**table, "epoch": counted}
     groups = _groups(table)
-    across = min(3, len(groups)) or 1
-    down = math.ceil(len(groups) / across) or 1
+    count = len(groups) + any(_trade(table, split) for split in COLOURS)
+    across = min(3, count) or 1
+    down = math.ceil(count / across) or 1
     figure = Figure(figsize=(4.6 * across, 3.2 * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).flatten()
-    for panel in panels[len(groups) :]:
+    for panel in panels[count:]:
         panel.set_axis_off()
     for panel, (metric, names) in zip(panels, groups.items(), strict=False):
         _draw_panel(panel, metric, names, table, window, directions)
+        panel.set_xlabel(axis, fontsize=8)
+    if count > len(groups):
+        _draw_trade(panels[len(groups)], table)
     return figure
+
+
+def _trade(table: Table, split: str) -> list[tuple[float, float]]:
+    """Shares of the limit that the worst cost used, and returns."""
+    pairs = zip(table.get(f"{split}/cost_share", ()), table.get(f"{split}/return", ()), strict=False)
+    return [(share, earned) for share, earned in pairs if _finite(share) and _finite(earned)]
+
+
+def _draw_trade(panel: Axes, table: Table) -> None:
+    """Return against cost: the way of the policy from its first epoch to its last, which is marked."""
+    _dress(panel, "return against cost")
+    panel.axvline(1.0, color="0.4", linestyle="--", linewidth=1.2, label="limit")
+    for split, colour in COLOURS.items():
+        if points := _trade(table, split):
+            panel.plot(*zip(*points, strict=True), color=colour, linewidth=0.9, alpha=0.5, marker="o", ms=2.5)
+            panel.scatter(*points[-1], s=40, color=colour, edgecolor="white", zorder=4, label=f"{split}, last")
+    panel.set_xlabel("largest share of a limit used", fontsize=8)
+    panel.set_ylabel("return", fontsize=8)
+    panel.legend(loc="best", fontsize=7, framealpha=0.7, edgecolor="none")
+
+
+def _dress(panel: Axes, title: str) -> None:
+    panel.set_title(title, fontsize=10, fontweight="bold", loc="left")
+    panel.grid(alpha=0.2, linewidth=0.6)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.margins(x=0.04, y=0.12)
 
 
 def _parts(name: str) -> tuple[str, str, str]:
@@ -73,12 +109,7 @@ def _draw_panel(
     window: int,
     directions: Mapping[str, Direction],
 ) -> None:
-    panel.set_title(metric.replace("_", " "), fontsize=10, fontweight="bold", loc="left")
-    panel.grid(alpha=0.2, linewidth=0.6)
-    panel.tick_params(labelsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.margins(x=0.04, y=0.12)
-    panel.set_xlabel("epoch", fontsize=8)
+    _dress(panel, metric.replace("_", " "))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     rows = [name for name in names if _parts(name)[2]]
     curves = [name for name in names if not _parts(name)[2]]

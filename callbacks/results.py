@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from litmotif.files import write_atomically
 from litmotif.names import BOUNDS
 
 Results = dict[str, dict[str, float]]
+LIMIT = "limit"
 MOST_COLUMNS = 8
 """More metrics than that stand below one another."""
 
@@ -23,7 +25,9 @@ class ResultsTable(Callback):
     """Prints the metrics of a test (or of ``validate``), each beside its baselines, and writes ``results.json``.
 
     A metric logged as ``test/success`` fills the row of the model; ``test/success/random`` fills the row ``random``;
-    ``test/success/low`` and ``test/success/high`` are the bounds of its interval.
+    ``test/success/low`` and ``test/success/high`` are the bounds of its interval. Where ``test/cost_NAME/limit`` stands
+    beside a cost, a line under the table names the limits that are exceeded; where the module counts ``env_steps``,
+    another one says what training has taken.
 
     Args:
         title: above the table.
@@ -42,7 +46,39 @@ class ResultsTable(Callback):
     ) -> None:
         self.title, self.columns, self.digits = title, columns, digits
         self.percent = percent or []
+        self._seconds, self._began = 0.0, time.monotonic()
 
+    # ------------------------------------------------------------------ how long training has taken
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop it."""
+        self._seconds += time.monotonic() - self._began
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Seconds so far, those of the runs that this one resumes included."""
+        if trainer.state.fn == "fit":
+            seconds = self._seconds + time.monotonic() - self._began
+            checkpoint["callbacks"][self.state_key] = {"seconds": seconds}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Count on from there."""
+        state = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        self._seconds = self._seconds or state.get("seconds", 0.0)
+
+    def _effort(self, results: Results) -> str | None:
+        """Of a policy: environment steps, wall time, steps a second."""
+        steps = results.get("env_steps", {}).get("value", 0.0)
+        if not steps or not self._seconds:
+            return None
+        return (
+            f"Trained on {steps:,.0f} environment steps in {self._seconds:,.0f} s of wall time: "
+            f"{steps / self._seconds:,.0f} a second, validation included."
+        )
+
+    # ------------------------------------------------------------------ the table
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and write."""
         self._report(trainer, pl_module, "test")
@@ -59,6 +95,8 @@ class ResultsTable(Callback):
             return
         console = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width of its own
         console.print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}"))
+        for line in filter(None, (verdict(results), self._effort(results))):
+            console.print(line)
         if folder and not getattr(trainer, "fast_dev_run", False):
             content = json.dumps(
                 {name: {k: _json(v) for k, v in row.items()} for name, row in results.items()}, indent=1
@@ -117,6 +155,16 @@ class ResultsTable(Callback):
         if row == "value" and all(math.isfinite(values.get(bound, math.nan)) for bound in BOUNDS):
             text += " [" + ", ".join(_number(factor * values[bound], digits) for bound in BOUNDS) + "]"
         return text
+
+
+def verdict(results: Results) -> str | None:
+    """Names the limits that are exceeded, and those that are kept; None where there are none."""
+    limited = {name: rows for name, rows in results.items() if LIMIT in rows}
+    said = {name.removeprefix("cost_"): (rows["value"], rows[LIMIT]) for name, rows in limited.items()}
+    over = [f"{name} {value:.3g} > {limit:.3g}" for name, (value, limit) in said.items() if not value <= limit]
+    kept = [f"{name} {value:.3g} <= {limit:.3g}" for name, (value, limit) in said.items() if value <= limit]
+    words = {"Limits exceeded": over, "All limits kept" if not over else "kept": kept}
+    return "; ".join(f"{word}: {', '.join(names)}" for word, names in words.items() if names) + "." if said else None
 
 
 def _number(value: float, digits: int) -> str:

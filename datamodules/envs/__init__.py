@@ -8,6 +8,7 @@ from functools import partial
 
 import gymnasium
 
+from .base import MAX_EPISODE_STEPS
 from .base import BatchedEnv as BatchedEnv
 from .scalar import ScalarEnv
 
@@ -23,4 +24,5 @@ for _id, _where in _NAMES.items():
         f"litmotif/{_id}",
         entry_point=partial(ScalarEnv, f"{__name__}.{_where}"),
         vector_entry_point=f"{__name__}.{_where}",
+        max_episode_steps=MAX_EPISODE_STEPS,
     )

@@ -18,6 +18,7 @@ from .. import noise
 from .view import Picture, View
 
 LEVELS = 5
+MAX_EPISODE_STEPS = 400
 State = dict[str, Tensor]
 """All that an episode remembers; the last axis of each tensor counts the episodes."""
 
@@ -57,22 +58,32 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     A subclass is three pure functions of the state (``begin``, ``advance``, ``observe``) and the spaces. Row i of a
     batch with seed s lives through the same episodes as a batch of one with seed s + i.
 
-    An episode that ends is begun anew within the same step (``AutoresetMode.SAME_STEP``): ``step`` returns the first
-    observation of the next one, and ``info["final_obs"]`` the last of the old one in the rows where
-    ``info["_final_obs"]``. Each info holds ``cost`` (N,), ``costs`` (N, M), ``success`` (N,) and ``measures``.
+    What follows an end is one of Gymnasium's three. ``SAME_STEP``: ``step`` returns the first observation of the next
+    episode, and ``info["final_obs"]`` the last of the old one in the rows where ``info["_final_obs"]``. ``NEXT_STEP``:
+    the next ``step`` begins the next episode in these rows, whatever their action, at reward 0. ``DISABLED``: the row
+    stays as it is until ``reset(options={"reset_mask": mask})``. Each info holds ``cost`` (N,), ``costs`` (N, M),
+    ``success`` (N,) and ``measures``.
+
+    Actions in NumPy are answered in NumPy, so that the wrappers of ``gymnasium.wrappers.vector`` fit. ``reset`` answers
+    as the last ``step`` did; before the first one in tensors, and in NumPy with ``NEXT_STEP`` and ``DISABLED``.
 
     Args:
         num_envs: N.
-        seed: of the episodes until ``reset`` names another.
+        seed: of the episodes until ``reset`` names another; None draws one.
         max_episode_steps: an episode is truncated after as many.
         device: where the tensors live.
         render_mode: ``rgb_array`` or ``human``; row 0 is drawn.
         level: of difficulty, 0 to 4.
+        autoreset_mode: what follows an end, as ``AutoresetMode`` or its value.
 
     Raises:
-        ValueError: a level or a render mode that there is not.
+        ValueError: a level, a render mode or an autoreset mode that there is not.
     """
 
+    seeds: Tensor
+    """(N,) int64: of each row."""
+    episode: Tensor
+    """(N,) int64: number of the running episode of each row's seed."""
     levels: Tensor
     """(N,) int64: the difficulty of each row from its next episode on; a curriculum may write here."""
 
@@ -84,7 +95,7 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     view: ClassVar[str | None] = None
     """``MODULE:CLASS`` of its ``View``, imported when first drawn; None where there is nothing to see."""
     autoreset: bool = True
-    """False leaves an episode that has ended as it is, for ``ScalarEnv``."""
+    """False lets an episode run on after its end, for ``ScalarEnv``."""
     _saved: ClassVar[tuple[str, ...]] = ("seeds", "episode", "levels")
     observation_names: tuple[str, ...]
     action_names: tuple[str, ...]
@@ -92,16 +103,23 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     def __init__(
         self,
         num_envs: int = 1,
-        seed: int = 0,
-        max_episode_steps: int = 400,
+        seed: int | None = None,
+        max_episode_steps: int = MAX_EPISODE_STEPS,
         device: str = "cpu",
         render_mode: str | None = None,
         level: int = 0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         if not 0 <= level < LEVELS:
             raise ArgumentError(f"level: {level} must be one of 0 to {LEVELS - 1}.")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ArgumentError(f"render_mode: {render_mode!r} is not known; use rgb_array, human or null.")
+            known = ", ".join([*self.metadata["render_modes"], "null"])
+            raise ArgumentError(f"render_mode: {render_mode!r} is not known here; use one of {known}.")
+        if autoreset_mode not in (modes := [*AutoresetMode, *(mode.value for mode in AutoresetMode)]):
+            raise ArgumentError(f"autoreset_mode: {autoreset_mode!r} must be one of {modes[3:]}.")
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self._numpy = self.autoreset_mode is not AutoresetMode.SAME_STEP
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self.num_envs, self.max_episode_steps = num_envs, max_episode_steps
         self._view: View | None = None
         self.levels = torch.full((num_envs,), level, dtype=torch.int64, device=device)
@@ -112,7 +130,8 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         self.single_action_space = self._action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._seed(seed)
+        self._seed([seed] * num_envs if seed is None else seed)
+        self._ended = torch.zeros(num_envs, dtype=torch.bool, device=device)
         torch.empty(6_000_000)  # once freed, glibc keeps pieces up to this size: or each step faults its memory in anew
 
     # ------------------------------------------------------------------ what a subclass writes
@@ -141,32 +160,67 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     # ------------------------------------------------------------------ Gymnasium
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Begin all episodes anew: those of ``seed``, or the next ones."""
-        if seed is None:
-            self.episode += 1
-        else:
-            self._seed(seed)
-        rows = torch.arange(self.num_envs, device=self.device)
-        self.state = self._fresh(rows)
-        return self.observe(self.state), {}
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes anew: those of ``seed``, or the next ones.
 
-    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        Args:
+            seed: of row 0, the others follow; or one a row, None where there is none to give.
+            options: ``reset_mask`` (N,) bool: the rows to begin anew; the others go on.
+
+        Returns:
+            Observation (N, D), info.
+
+        Raises:
+            ValueError: seeds or a mask of another length.
+        """
+        rows = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        if options is not None and "reset_mask" in options:
+            rows = torch.as_tensor(options["reset_mask"], dtype=torch.bool, device=self.device)
+            if rows.shape != (self.num_envs,):
+                raise ArgumentError(f"reset_mask of shape {tuple(rows.shape)} must be ({self.num_envs},).")
+        if seed is None:
+            self.episode[rows] += 1
+        else:
+            self._seed(seed, rows)
+        self._ended &= ~rows
+        chosen = rows.nonzero().squeeze(1)
+        fresh = self._fresh(chosen)
+        if len(chosen) == self.num_envs:
+            self.state = fresh
+        else:
+            put(self.state, chosen, fresh)
+        observation: Any = self.observe(self.state)
+        return (_to_numpy(observation) if self._numpy else observation), {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step of all episodes.
 
         Args:
-            actions: (N, A); clipped to [-1, 1].
+            actions: (N, A), clipped to [-1, 1]; (N,) choices. In NumPy all that is returned is NumPy too.
 
         Returns:
             Observation (N, D), reward (N,), terminated (N,), truncated (N,), info.
 
         Raises:
-            ValueError: an action is not finite.
+            ValueError: actions of another shape, one that is not finite, or a choice that there is not.
         """
-        key, elapsed = self.state["key"], self.state["elapsed"] + 1
-        state, outcome = self.advance(self.state, self._checked(actions))
+        self._numpy = not isinstance(actions, Tensor)
+        told: tuple[Any, Any, Any, Any, dict[str, Any]] = self._step(self._checked(actions))
+        if self._numpy:
+            told = _to_numpy(told)
+        return told
+
+    def _step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        key, elapsed, waiting = self.state["key"], self.state["elapsed"] + 1, self._ended
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        old = None if same_step or not waiting.any() else self.state
+        state, outcome = self.advance(self.state, action)
         self.state = state | {"key": key, "elapsed": elapsed}
         truncated = (elapsed >= self.max_episode_steps) & ~outcome.terminated
+        if old is not None:
+            self._hold(old, waiting)
+            outcome = Outcome(*(_blank(part, waiting) for part in outcome))
+            truncated = truncated & ~waiting
         info: dict[str, Any] = {
             "cost": outcome.costs.sum(0),
             "costs": outcome.costs.T,
@@ -176,13 +230,26 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         observation = self.observe(self.state)
         done = outcome.terminated | truncated
         rows = done.nonzero().squeeze(1)
-        if self.autoreset and len(rows):
+        if not same_step:
+            self._ended = done | (waiting & (self.autoreset_mode is AutoresetMode.DISABLED))
+        elif self.autoreset and len(rows):
             info["final_obs"], info["_final_obs"] = observation.clone(), done
-            self.episode[rows] += 1
-            fresh = self._fresh(rows)
-            put(self.state, rows, fresh)
-            observation[rows] = self.observe(fresh)
+            observation[rows] = self.observe(self._next(rows))
         return observation, outcome.reward, outcome.terminated, truncated, info
+
+    def _next(self, rows: Tensor) -> State:
+        """Begin the next episode in these rows; their states."""
+        self.episode[rows] += 1
+        fresh = self._fresh(rows)
+        put(self.state, rows, fresh)
+        return fresh
+
+    def _hold(self, old: State, waiting: Tensor) -> None:
+        """Rows that had ended before this step: as they were, or at their next beginning."""
+        rows = waiting.nonzero().squeeze(1)
+        put(self.state, rows, take(old, rows))
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._next(rows)
 
     def render(self) -> Picture | None:  # type: ignore[override]
         """A picture of row 0; None where a window shows it, or nothing is to be drawn."""
@@ -222,11 +289,20 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
         self.state["elapsed"] = place * self.max_episode_steps // total
 
     # ------------------------------------------------------------------
-    def _checked(self, actions: Tensor) -> Tensor:
+    def _checked(self, actions: Any) -> Tensor:
         """(A, n) within the bounds, or (n,) choices."""
-        if isinstance(self.single_action_space, spaces.Discrete):
-            return torch.as_tensor(actions, device=self.device).long()
-        action = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
+        space = self.single_action_space
+        wanted = (self.num_envs, *(space.shape or ()))
+        given = actions if isinstance(actions, Tensor) else torch.tensor(np.asarray(actions))
+        given = given.to(self.device)
+        if given.shape != wanted:
+            raise ArgumentError(f"Actions of shape {tuple(given.shape)} must be {wanted}: one a row.")
+        if isinstance(space, spaces.Discrete):
+            choice = given.long()
+            if ((choice < 0) | (choice >= space.n)).any():
+                raise ArgumentError(f"Actions {sorted(set(choice.tolist()))} must be choices from 0 to {space.n - 1}.")
+            return choice
+        action = given.to(torch.float32)
         if not action.isfinite().all():
             raise ArgumentError(f"Action of row {int((~action.isfinite()).any(1).nonzero()[0])} is not finite.")
         return action.T.clamp(-1.0, 1.0).contiguous()
@@ -234,12 +310,33 @@ class BatchedEnv(VectorEnv[Tensor, Tensor, Tensor]):
     def _action_space(self) -> "spaces.Space[Any]":
         return spaces.Box(-1.0, 1.0, (len(self.action_names),), np.float32)
 
-    def _seed(self, seed: int | Sequence[int | None]) -> None:
-        first = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else [s or 0 for s in seed]
-        self.seeds = torch.tensor(first, device=self.device)
-        self.episode = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+    def _seed(self, seed: int | Sequence[int | None], rows: Tensor | None = None) -> None:
+        first = list(seed) if isinstance(seed, Sequence) else [int(seed) + i for i in range(self.num_envs)]
+        if len(first) != self.num_envs:
+            raise ArgumentError(f"{len(first)} seeds for {self.num_envs} rows: give one a row, or a number.")
+        if None in first:  # nobody asked for the same episodes twice
+            drawn = np.random.SeedSequence().generate_state(self.num_envs, np.uint64) >> np.uint64(2)
+            first = [int(new) if given is None else given for given, new in zip(first, drawn, strict=True)]
+        chosen = torch.tensor(first, device=self.device)
+        zeros = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        self.seeds = chosen if rows is None else torch.where(rows, chosen, self.seeds)
+        self.episode = zeros if rows is None else torch.where(rows, zeros, self.episode)
 
     def _fresh(self, rows: Tensor) -> State:
         key = noise.combine(self.seeds[rows], self.episode[rows])
         elapsed = torch.zeros(len(rows), dtype=torch.int64, device=self.device)
         return self.begin(key, rows) | {"key": key, "elapsed": elapsed}
+
+
+def _blank(part: Any, rows: Tensor) -> Any:
+    """An outcome, nothing in these rows."""
+    if isinstance(part, dict):
+        return {name: _blank(value, rows) for name, value in part.items()}
+    return part.masked_fill(rows, 0)
+
+
+def _to_numpy(told: Any) -> Any:
+    """Tensors in tuples and dictionaries as arrays."""
+    if isinstance(told, dict):
+        return {name: _to_numpy(value) for name, value in told.items()}
+    return tuple(map(_to_numpy, told)) if isinstance(told, tuple) else told.cpu().numpy()

@@ -82,6 +82,7 @@ class ExoskeletonArm(BatchedEnv):
         ValueError: an unknown task, or a level outside 0 to 4.
     """
 
+    metadata: dict[str, Any] = BatchedEnv.metadata | {"render_fps": round(1.0 / DT)}
     view = "datamodules.envs.arm_view:ArmView"
     cost_names: ClassVar[tuple[str, ...]] = (
         "joint_margin",

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from scipy.optimize import linprog
 from torch import Tensor
 
@@ -32,6 +33,7 @@ class TabularCMDP(BatchedEnv):
     """
 
     cost_names: ClassVar[tuple[str, ...]] = ()
+    metadata: dict[str, Any] = BatchedEnv.metadata | {"render_modes": [], "render_fps": 1}  # there is nothing to see
 
     def __init__(
         self,
@@ -52,6 +54,8 @@ class TabularCMDP(BatchedEnv):
         self.reward = rng.uniform(size=(states, choices))
         self.cost = rng.uniform(size=(states, choices, constraints))
         super().__init__(num_envs, **options)
+        self.single_observation_space = spaces.Box(0.0, 1.0, (states,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._cumulative = torch.as_tensor(self.transition.cumsum(-1), dtype=torch.float32, device=self.device)
         self._reward = torch.as_tensor(self.reward, dtype=torch.float32, device=self.device)
         self._cost = torch.as_tensor(self.cost, dtype=torch.float32, device=self.device)
@@ -76,9 +80,6 @@ class TabularCMDP(BatchedEnv):
     def observe(self, state: State) -> Tensor:
         """One-hot (n, S)."""
         return torch.nn.functional.one_hot(state["state"], self.states).float()
-
-    def render(self) -> None:
-        """Nothing to see."""
 
     # ------------------------------------------------------------------ what is known exactly
     def evaluate(self, policy: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, "np.ndarray[Any, Any]"]:

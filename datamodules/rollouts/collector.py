@@ -10,7 +10,7 @@ from litmotif.batches.rollouts import Act, Episodes, Rollout
 
 from ..core import DataError
 from .draw import Film
-from .sources import Source, State
+from .source import Source, State
 
 LONGEST = 100_000
 
@@ -32,14 +32,16 @@ class Collector:
         self.max_episode_steps = source.max_episode_steps
         self.collected = 0
         """Rollouts so far, those of the runs that this one resumes included."""
+        self.age = torch.zeros(source.num_envs, dtype=torch.int64)
+        """(N,) steps of the running episodes."""
         self.observation = source.reset([seed + first + row for row in range(source.num_envs)])
         if stagger:
             source.stagger(first, total)
-        self._before: State = source.state_dict()
+        self._before: State = self._state()
 
     def collect(self, act: Act) -> Rollout:
         """Let the policy act for T steps."""
-        self._before = self.source.state_dict()
+        self._before = self._state()
         self.collected += 1
         columns: list[tuple[Tensor, ...]] = []
         finals: list[Tensor] = []
@@ -47,21 +49,27 @@ class Collector:
             action = act(self.observation, step)
             told = self.source.step(action)
             ended = told.terminated | told.truncated
-            columns.append((self.observation, action, told.reward, told.costs, told.terminated, ended))
+            self.age = self.age + 1
+            columns.append((self.observation, action, told.reward, told.costs, told.terminated, ended, self.age))
+            self.age = torch.where(ended.cpu(), 0, self.age)
             finals.append(told.final_observation)
             self.observation = told.observation
-        observation, action, reward, costs, terminated, ended = map(torch.stack, zip(*columns, strict=True))
+        observation, action, reward, costs, terminated, ended, age = map(torch.stack, zip(*columns, strict=True))
         last = self.observation
-        return Rollout(observation, action, reward, costs, terminated, ended, last, torch.cat(finals))
+        return Rollout(observation, action, reward, costs, terminated, ended, last, torch.cat(finals), age)
 
     def state_dict(self, rollouts: int) -> State:
         """The environments as they stood after so many rollouts: now, or before one that was cut off."""
-        return self._before if self.collected > rollouts else self.source.state_dict()
+        return self._before if self.collected > rollouts else self._state()
 
     def load_state_dict(self, state: State, rollouts: int) -> None:
         """Go on from there."""
         self.observation = self.source.load_state_dict(state)
-        self._before, self.collected = self.source.state_dict(), rollouts
+        self.age = state["age"].clone() if "age" in state else torch.zeros_like(self.age)
+        self._before, self.collected = self._state(), rollouts
+
+    def _state(self) -> State:
+        return self.source.state_dict() | {"age": self.age.clone()}
 
 
 class Evaluation:
@@ -72,7 +80,7 @@ class Evaluation:
         seed: episode i of the split has seed ``seed + i``.
         first: number of this process's first episode.
         episodes: of this process; rows beyond them are played and forgotten.
-        total: rows of all processes together.
+        total: places of all processes together, by which the noise of a row does not depend on the processes.
         film: watches the policy play.
     """
 
@@ -93,10 +101,12 @@ class Evaluation:
 
     def _play(self, act: Act, film: Film | None) -> Episodes:
         source = self.make()
+        source.once = True
         observation = source.reset([self.seed + self.first + row for row in range(source.num_envs)])
         running = torch.ones(source.num_envs, dtype=torch.bool)
-        returns, lengths = torch.zeros(source.num_envs), torch.zeros(source.num_envs, dtype=torch.int64)
-        costs = torch.zeros(source.num_envs, len(source.cost_names))
+        returns = torch.zeros(source.num_envs, dtype=torch.float64)
+        lengths = torch.zeros(source.num_envs, dtype=torch.int64)
+        costs = torch.zeros(source.num_envs, len(source.cost_names), dtype=torch.float64)
         success = torch.zeros(source.num_envs, dtype=torch.bool)
         measures: dict[str, Tensor] = {}
         for step in range(LONGEST):
@@ -117,7 +127,7 @@ class Evaluation:
             raise DataError(f"An episode has not ended after {LONGEST} steps: set data.max_episode_steps.")
         kept = slice(self.episodes)
         means = {name: (value / lengths)[kept] for name, value in measures.items()}
-        return Episodes(returns[kept], costs[kept], lengths[kept], success[kept], means)
+        return Episodes(returns[kept].float(), costs[kept].float(), lengths[kept], success[kept], means)
 
     def baselines(self) -> dict[str, Episodes]:
         """The same episodes under ``zero``, ``random`` and, where there is one, ``scripted``."""
@@ -135,9 +145,12 @@ class Evaluation:
 
     def _random(self, source: Source, generator: torch.Generator) -> Tensor:
         mine = slice(self.first, self.first + source.num_envs)
-        if source.action_kind == "choices":
-            return torch.randint(source.action_size, (self.total,), generator=generator)[mine]
-        return 2.0 * torch.rand(self.total, source.action_size, generator=generator)[mine] - 1.0
+        shape, size = (self.total, *source.action_shape[1:]), source.action_size
+        if source.action_kind == "continuous":
+            return 2.0 * torch.rand(shape, generator=generator)[mine] - 1.0
+        if isinstance(size, int):
+            return torch.randint(size, shape, generator=generator)[mine]
+        return (torch.rand(shape, generator=generator)[mine] * torch.tensor(size)).long()
 
 
 def _present(action: Any) -> Tensor:

@@ -2,9 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -13,7 +15,8 @@ from .. import noise
 from ..core import Batches, DataError, Draw, SplitDataModule
 from .collector import Collector, Evaluation
 from .draw import Film
-from .sources import BatchedSource, Source, State, make_source
+from .source import BatchedSource, Source, State
+from .sources import make_source
 
 SPLITS = ("train", "val", "test")
 
@@ -26,7 +29,8 @@ class Rollouts(SplitDataModule):
     happened: our simulators save tensors, any other is set up again by playing the actions of its running episodes.
 
     Args:
-        env: Gymnasium id. ``litmotif/...`` are our batched simulators; ``Safety...`` comes from Safety-Gymnasium.
+        env: Gymnasium id, or ``module:id`` to import the module that registers it. ``litmotif/...`` are our batched
+            simulators; a ``Safety...`` that nobody has registered comes from Safety-Gymnasium.
         env_kwargs: of one environment.
         eval_kwargs: laid over ``env_kwargs`` in validation and test.
         num_envs: N, all processes together.
@@ -34,8 +38,10 @@ class Rollouts(SplitDataModule):
         steps_per_epoch: updates an epoch.
         val: episodes of the validation split.
         test: episodes of the test split.
-        eval_envs: episodes played side by side in evaluation, all processes together.
-        costs: keys of ``info`` that hold costs; None means ``cost``. Our simulators name their own.
+        eval_envs: episodes played side by side in evaluation, at most, all processes together.
+        costs: keys of ``info`` that hold costs, ``a/b`` for ``info["a"]["b"]``; None means ``cost``. A key that a step
+            does not tell costs 0 there. Our simulators name their own.
+        sparse_costs: costs may be absent for whole episodes: random actions do not have to find each first.
         max_episode_steps: truncates an episode; None takes the environment's own limit.
         stagger: let the first episodes end at moments spread over a whole episode, so that the ages in a batch differ.
         curriculum: from update ``curriculum[i]`` on, new episodes are of level ``i + 1``; our simulators only.
@@ -43,7 +49,7 @@ class Rollouts(SplitDataModule):
         seed: of all episodes.
     """
 
-    links = ("observation_size", "action_size", "action_kind", "cost_names")
+    links = ("observation_size", "action_size", "action_kind", "action_bounds", "cost_names")
 
     def __init__(
         self,
@@ -57,6 +63,7 @@ class Rollouts(SplitDataModule):
         test: int = 1000,
         eval_envs: int = 1024,
         costs: list[str] | None = None,
+        sparse_costs: bool = False,
         max_episode_steps: int | None = None,
         stagger: bool = True,
         curriculum: list[int] | None = None,
@@ -72,10 +79,11 @@ class Rollouts(SplitDataModule):
         self.kwargs["val"] = self.kwargs["test"] = self.kwargs["train"] | dict(eval_kwargs or {})
         self.num_envs, self.rollout_length = num_envs, rollout_length
         self.episodes = {"val": val, "test": test}
-        self.eval_envs, self.costs, self.max_episode_steps = eval_envs, costs, max_episode_steps
+        self.eval_envs, self.costs, self.sparse_costs = eval_envs, costs, sparse_costs
+        self.max_episode_steps = max_episode_steps
         self.stagger, self.curriculum = stagger, curriculum
         self._probe: Source | None = None
-        self._evaluators: Source | None = None
+        self._evaluators: dict[int, Source] | None = None
         self._collector: Collector | None = None
         self._saved: State = {}
         self.film = Film()
@@ -87,14 +95,19 @@ class Rollouts(SplitDataModule):
         return self._one().observation_size
 
     @property
-    def action_size(self) -> int:
-        """A."""
+    def action_size(self) -> int | list[int]:
+        """A; a list where several choices are made at once."""
         return self._one().action_size
 
     @property
     def action_kind(self) -> str:
         """``continuous`` or ``choices``."""
         return self._one().action_kind
+
+    @property
+    def action_bounds(self) -> list[list[float]] | None:
+        """Lowest and highest action in the environment's units, or the first and the last choice."""
+        return self._one().action_bounds
 
     @property
     def cost_names(self) -> list[str]:
@@ -109,7 +122,12 @@ class Rollouts(SplitDataModule):
     # ------------------------------------------------------------------ loaders
     def prepare_data(self) -> None:
         """Make one environment, so that what is wrong with it is known before a module is built."""
-        self._one()
+        source = self._one()
+        if images := getattr(source, "images", []):
+            rank_zero_warn(
+                f"data.env={self.env!r} shows images {', '.join(map(str, images))}: divided by 255, they are flattened "
+                f"to {source.observation_size} inputs of an MLP; there are no convolutions here."
+            )
 
     def split(self, name: str) -> "_Handles":
         """The environments of training, made anew; or the episodes of another split."""
@@ -145,7 +163,7 @@ class Rollouts(SplitDataModule):
             here = min(max(self.episodes[split] - start - first, 0), rows)
             seed = self._seed_of(split) + start
             evaluations.append(
-                Evaluation(lambda: self._evaluated(split, rows), seed, first, here, self.eval_envs, self.film)
+                Evaluation(partial(self._evaluated, split, max(here, 1)), seed, first, here, self.eval_envs, self.film)
             )
         return evaluations
 
@@ -164,13 +182,15 @@ class Rollouts(SplitDataModule):
 
     # ------------------------------------------------------------------ environments
     def _make(self, split: str, rows: int, processes: bool) -> Source:
-        return make_source(self.env, rows, self.kwargs[split], self.costs, self.max_episode_steps, processes)
+        kwargs, limit = self.kwargs[split], self.max_episode_steps
+        return make_source(self.env, rows, kwargs, self.costs, limit, processes, self.sparse_costs)
 
     def _evaluated(self, split: str, rows: int) -> Source:
         """Made once; the splits differ by their seeds."""
-        if self._evaluators is None:
-            self._evaluators = self._make(split, rows, processes=self.num_workers > 0)
-        return self._evaluators
+        self._evaluators = {} if self._evaluators is None else self._evaluators
+        if rows not in self._evaluators:
+            self._evaluators[rows] = self._make(split, rows, processes=self.num_workers > 0)
+        return self._evaluators[rows]
 
     def _seed_of(self, split: str) -> int:
         """Far from every other split's."""
@@ -214,9 +234,9 @@ class Rollouts(SplitDataModule):
         """Close the environments."""
         if stage == "fit":
             self._close_training()
-        if self._evaluators is not None:
-            self._evaluators.close()
-            self._evaluators = None
+        for source in (self._evaluators or {}).values():
+            source.close()
+        self._evaluators = None
 
     def _close_training(self) -> None:
         if self._collector is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..envs.base import State, take
-from .sources import BatchedSource, Source
+from .source import BatchedSource, Source
 
 
 class Film:

@@ -1,8 +1,9 @@
 """A policy that acts and is judged by whole episodes."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, overload
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from litmotif.batches.rollouts import Act, Episodes
@@ -20,8 +21,10 @@ class Acting(EvaluatedModule):
 
     Args:
         observation_size: D; from the data.
-        action_size: A; from the data.
+        action_size: A; of choices a list where several are made at once; from the data.
         action_kind: ``continuous`` or ``choices``; from the data.
+        action_bounds: [lowest, highest], each of A numbers in the environment's units, or [first, last] of the choices;
+            None means -1 and 1, and choices from 0 on; from the data.
         cost_names: of the M costs; from the data.
         cost_limits: limits by name on the undiscounted cost of an episode; costs without one are measured only.
         network: sizes of the policy, and of each critic.
@@ -42,8 +45,9 @@ class Acting(EvaluatedModule):
     def __init__(
         self,
         observation_size: int,
-        action_size: int,
+        action_size: int | list[int],
         action_kind: Literal["continuous", "choices"] = "continuous",
+        action_bounds: list[list[float]] | None = None,
         cost_names: list[str] | None = None,
         cost_limits: dict[str, float] | None = None,
         network: Network = Network(),
@@ -56,7 +60,7 @@ class Acting(EvaluatedModule):
             raise ArgumentError(
                 f"cost_limits names {sorted(unknown)}; the environment has the costs {self.cost_names or 'none'}."
             )
-        kind = GaussianPolicy if action_kind == "continuous" else CategoricalPolicy
+        kind: Any = GaussianPolicy if action_kind == "continuous" else CategoricalPolicy
         self.policy: Policy = kind(observation_size, action_size, self.group(Network))
         self.observation_moments = RunningMoments(observation_size)
         self._evaluated: dict[str, EpisodeStatistics] = {}
@@ -74,19 +78,52 @@ class Acting(EvaluatedModule):
 
         return act
 
+    @overload
+    def act(self, observation: Tensor, seed: int | None = None) -> Tensor: ...
+
+    @overload
+    def act(self, observation: "NDArray[Any]", seed: int | None = None) -> "NDArray[Any]": ...
+
     @torch.no_grad()
-    def act(self, observation: Tensor, seed: int | None = None) -> Tensor:
+    def act(self, observation: "Tensor | NDArray[Any]", seed: int | None = None) -> "Tensor | NDArray[Any]":
         """Actions for observations, for notebooks and robots.
 
         Args:
-            observation: (N, D) as the environment gives it.
+            observation: (N, D), or (D,) a single one, as the environment gives it, of any number type; uint8 is divided
+                by 255 as in training. Dict and Tuple observations are flattened by ``gymnasium.spaces.flatten``.
             seed: of a drawn action; None takes the likeliest.
 
         Returns:
-            (N, A), or (N,) for choices.
+            (N, A) in the environment's units, within its bounds; (N,) for one choice; without N for a single
+            observation; NumPy for NumPy.
+
+        Raises:
+            ValueError: observations of another size.
         """
+        given, size = torch.as_tensor(observation), self.hparams["observation_size"]
+        if given.ndim not in (1, 2) or given.shape[-1] != size:
+            raise ArgumentError(f"observation of shape {tuple(given.shape)} must be (N, {size}), or ({size},).")
+        rows = given.reshape(-1, size).to(torch.float32) / (255.0 if given.dtype == torch.uint8 else 1.0)
         source = generator(self.hparams["seed"], seed or 0)
-        return self._actor(0, len(observation), source, deterministic=seed is None)(observation, 0)
+        action = self._in_units(self._actor(0, len(rows), source, deterministic=seed is None)(rows, 0))
+        action = action if given.ndim == 2 else action[0]
+        return action if isinstance(observation, Tensor) else action.cpu().numpy()
+
+    def _in_units(self, action: Tensor) -> Tensor:
+        """Of the environment."""
+        continuous, bounds = self.hparams["action_kind"] == "continuous", self.hparams["action_bounds"]
+        if bounds is None:
+            return action.clamp(-1.0, 1.0) if continuous else action
+        low, high = torch.tensor(bounds, dtype=torch.float64, device=action.device)  # (A,) each
+        if continuous:
+            share = 0.5 * (action.double().clamp(-1.0, 1.0) + 1.0)
+            exact = (low + share * (high - low)).to(action.dtype)
+            rounded = exact.double()
+            outside = (rounded < low) | (rounded > high)  # by the last bit
+            inward: Tensor = torch.nextafter(exact, ((low + high) / 2).to(exact))
+            return torch.where(outside, inward, exact)
+        first: Tensor = low.long()
+        return action + (first if action.ndim == 2 else first[:1])
 
     # ------------------------------------------------------------------ evaluation
     def validation_step(self, batch: EvaluationLike, batch_idx: int) -> None:

@@ -57,6 +57,7 @@ class EpisodeStatistics(Metric):
     def compute(self) -> dict[str, Tensor]:
         """``return``, ``length``, ``success`` and ``cost_NAME``, each with rows ``low`` and ``high``; ``cvar_NAME``.
 
+        ``cost_share`` is the share of its limit that the worst mean cost uses: above 1 a limit is exceeded.
         ``safe`` is the share of episodes that keep every limit; ``cost_NAME/limit`` stands beside each limited cost.
         """
         columns = {"return": dim_zero_cat(self.returns), "length": dim_zero_cat(self.lengths).float()}
@@ -75,13 +76,25 @@ class EpisodeStatistics(Metric):
             if name in self.limits:
                 results[f"cost_{name}/limit"] = torch.tensor(self.limits[name])
                 kept &= column <= self.limits[name]
-        return results | (_rate("safe", kept) if self.limits else {})
+        if not self.limits:
+            return results
+        worst = max(share(float(results[f"cost_{name}"]), limit) for name, limit in self.limits.items())
+        return results | {"cost_share": torch.tensor(worst)} | _rate("safe", kept)
+
+
+def scale(limit: float) -> float:
+    """The unit of what is relative to a limit: its size, 1 where it is 0. A negative limit bounds from above too."""
+    return abs(limit) or 1.0
+
+
+def share(cost: float, limit: float) -> float:
+    """How much of its limit a cost uses: 1 at the limit, above 1 beyond it, whatever the sign of the limit."""
+    return 1.0 + (cost - limit) / scale(limit)
 
 
 def excess(results: dict[str, Tensor], limits: dict[str, float]) -> float:
     """The largest mean cost above its limit, as a fraction of the limit (of 1 where it is 0); 0 where all are kept."""
-    over = [(float(results[f"cost_{name}"]) - limit) / (limit or 1.0) for name, limit in limits.items()]
-    return max([0.0, *over])
+    return max([0.0, *(share(float(results[f"cost_{name}"]), limit) - 1.0 for name, limit in limits.items())])
 
 
 def feasibility_first(results: dict[str, Tensor], limits: dict[str, float]) -> float:

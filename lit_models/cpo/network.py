@@ -131,32 +131,42 @@ class GaussianPolicy(Policy):
 
 
 class CategoricalPolicy(Policy):
-    """A choice among A; arguments as for ``GaussianPolicy``."""
+    """A choice among A, or several independent ones at once.
 
-    def __init__(self, observation_size: int, action_size: int, network: Network) -> None:
-        super().__init__(observation_size, action_size, network)
-        self.action_shape = ()
+    Args:
+        observation_size: D.
+        choices: A; a list holds that of each choice, whose log-probabilities stand one after the other.
+        network: sizes.
+    """
+
+    def __init__(self, observation_size: int, choices: int | list[int], network: Network) -> None:
+        self.sizes = [choices] if isinstance(choices, int) else list(choices)
+        super().__init__(observation_size, sum(self.sizes), network)
+        self.action_shape = () if isinstance(choices, int) else (len(choices),)
 
     @override
     def forward(self, observation: Tensor) -> Distribution:
-        return Distribution(self.network(observation).log_softmax(-1), observation.new_zeros(0))  # (..., A)
+        logits = torch.split(self.network(observation), self.sizes, -1)  # (..., A) each
+        return Distribution(torch.cat([one.log_softmax(-1) for one in logits], -1), observation.new_zeros(0))
 
     @override
     def act(self, distribution: Distribution, noise: Tensor) -> Tensor:
-        below = distribution.location.exp().cumsum(-1) < noise[..., :1]  # inverse of the cumulative distribution
-        return below.sum(-1).clamp(max=distribution.location.shape[-1] - 1)
+        parts = zip(torch.split(distribution.location, self.sizes, -1), noise.unbind(-1), strict=True)
+        return self._shaped([_drawn(log_probs, one) for log_probs, one in parts])
 
     @override
     def noise(self, rows: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(rows, 1, generator=generator)
+        return torch.rand(rows, len(self.sizes), generator=generator)
 
     @override
     def mode(self, distribution: Distribution) -> Tensor:
-        return distribution.location.argmax(-1)
+        return self._shaped([one.argmax(-1) for one in torch.split(distribution.location, self.sizes, -1)])
 
     @override
     def log_prob(self, distribution: Distribution, action: Tensor) -> Tensor:
-        return distribution.location.gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
+        chosen = action.long().reshape(*distribution.location.shape[:-1], len(self.sizes))  # (..., C)
+        parts = zip(torch.split(distribution.location, self.sizes, -1), torch.split(chosen, 1, -1), strict=True)
+        return torch.cat([log_probs.gather(-1, one) for log_probs, one in parts], -1).sum(-1)
 
     @override
     def kl(self, old: Distribution, new: Distribution) -> Tensor:
@@ -165,6 +175,16 @@ class CategoricalPolicy(Policy):
     @override
     def entropy(self, distribution: Distribution) -> Tensor:
         return -(distribution.location.exp() * distribution.location).sum(-1)
+
+    def _shaped(self, choices: list[Tensor]) -> Tensor:
+        """(...) a single choice, or (..., C) several."""
+        return torch.stack(choices, -1) if self.action_shape else choices[0]
+
+
+def _drawn(log_probs: Tensor, noise: Tensor) -> Tensor:
+    """(...) a choice of (..., A) by noise (...), through the inverse of the cumulative distribution."""
+    below = log_probs.exp().cumsum(-1) < noise.unsqueeze(-1)
+    return below.sum(-1).clamp(max=log_probs.shape[-1] - 1)
 
 
 class Critics(nn.Module):

@@ -19,7 +19,7 @@ from ..core import optim
 from .acting import Acting
 from .advantage import Discounts, gae
 from .environments import CollectorLike
-from .metrics import excess
+from .metrics import excess, scale, share
 from .network import Critics, Distribution, Network, RunningMoments
 from .samples import Samples, sample_index
 from .trust_region import Floats
@@ -40,7 +40,7 @@ class Margin:
     """Margin below the limits.
 
     Attributes:
-        share: trains against ``(1 - share) * limit``, so that the limit holds with room for noise.
+        share: trains against ``limit - share * |limit|``, so that the limit holds with room for noise.
         lr: learns a further margin: each update adds this share of the excess over the limit, and takes away this share
             of what is below it. Noise in the cost gradients lets a policy drift over a limit though every single step
             keeps to it; the learned margin grows until it does not (0 learns none).
@@ -68,7 +68,9 @@ class OnPolicy(Acting):
 
     **Units.** A limit is on the undiscounted cost of an episode, the number that is logged. The mean episode cost is
     estimated as (mean cost a step) x (mean episode length), which counts every step once, those of unfinished episodes
-    too. The gap of a constraint is divided by the mean episode length, since the cost surrogate is a mean over steps.
+    too. The mean length is steps by ends of the last rollouts, and at most the limit of steps, where one is known;
+    where none is, the mean of whole episodes and of the running ones that are older. The gap of a constraint is divided
+    by the mean episode length, since the cost surrogate is a mean over steps.
 
     Args:
         discounts: of rewards and costs.
@@ -93,9 +95,11 @@ class OnPolicy(Acting):
         self.critics = Critics(self.hparams["observation_size"], signals, self.group(Network))
         self.value_moments = RunningMoments(signals)
         self.lengths: Tensor
-        self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps and ends, fading
+        self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps, ends; fading
         self.margins: Tensor
         self.register_buffer("margins", torch.zeros(len(self.limited), dtype=torch.float64))  # learned, cost an episode
+        self.experience: Tensor
+        self.register_buffer("experience", torch.zeros(signals, dtype=torch.float64))  # steps, and their summed costs
         self.recovery: Tensor
         self.register_buffer("recovery", torch.tensor([0.0, torch.inf]))  # updates since the lowest excess; that excess
 
@@ -159,12 +163,13 @@ class OnPolicy(Acting):
                 length,
                 count,
             )
+        self.experience += torch.as_tensor(np.concatenate(([1.0], means[1:])) * count)
         entropy = float(self.reduce(self.policy.entropy(old).double().sum())) / count
         report = {"return": episode.pop("reward"), "length": length, "entropy": entropy}
-        report |= {f"cost_{name}": value for name, value in episode.items()}
+        report |= {f"cost_{name}": value for name, value in episode.items()} | self.experienced()
         report |= {f"cost_{name}/limit": limit for name, limit in self.limits.items()}
         if self.limits:  # how much of its limit the worst cost uses
-            report["cost_share"] = max(episode[name] / (limit or 1.0) for name, limit in self.limits.items())
+            report["cost_share"] = max(share(episode[name], limit) for name, limit in self.limits.items())
         if self.group(Margin).lr:
             names = [self.cost_names[number] for number in self.limited]
             report |= {f"margin_{name}": value for name, value in zip(names, self.margins.tolist(), strict=True)}
@@ -194,21 +199,40 @@ class OnPolicy(Acting):
 
     def _episode_means(self, rollout: Rollout, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
         """Mean episode length, and the mean reward and costs a step (K,)."""
-        ends = rollout.ended.sum().double().unsqueeze(0)
-        packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], ends)))
-        steps, total, ended = packed[0], packed[1:-1], packed[-1]
-        self.lengths.mul_(0.9).add_(torch.stack((steps, ended)))
-        longest = float(batch.max_episode_steps or len(signals))
-        length = min(float(self.lengths[0]) / max(float(self.lengths[1]), 1e-9), longest)
+        ended = rollout.ended
+        whole = rollout.age.to(ended.device)[ended].sum().double()
+        counted = torch.stack((ended.sum().double(), whole))
+        packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], counted)))
+        steps, total, ends, whole = packed[0], packed[1:-2], packed[-2], packed[-1]
+        limit = batch.max_episode_steps
+        self.lengths.mul_(0.9).add_(torch.stack((whole if limit is None else steps, ends)))
+        if limit is None:
+            length = self._unlimited_length(rollout)
+        else:
+            length = min(float(self.lengths[0]) / max(float(self.lengths[1]), 1e-9), float(limit))
         return length, np.asarray((total / steps).cpu().numpy())
+
+    def _unlimited_length(self, rollout: Rollout) -> float:
+        """Mean length where no limit is known, and so the ends are not spread: of whole episodes, and of longer ones.
+
+        A running episode that is older than the whole ones are long counts with its age; where none has ended yet, all
+        do.
+        """
+        known = float(self.lengths[0] / self.lengths[1]) if self.lengths[1] > 0.0 else 0.0
+        ages = rollout.age[-1].to(rollout.ended.device)[~rollout.ended[-1]].double()
+        older = ages[ages > known]
+        summed = self.reduce(torch.stack((older.sum(), older.new_tensor(len(older))))) + self.lengths.to(ages.device)
+        return float(summed[0] / summed[1])
 
     def _gaps(self, episode: dict[str, float]) -> Floats:
         """(m,) how far each limited cost is above what it is trained against, in cost an episode."""
         names, margin = [self.cost_names[number] for number in self.limited], self.group(Margin)
         limits = np.array([self.limits[name] for name in names], dtype=np.float64)
-        excess = np.array([episode[name] for name in names], dtype=np.float64) - (1.0 - margin.share) * limits
+        room = np.array([scale(self.limits[name]) for name in names], dtype=np.float64)
+        costs = np.array([episode[name] for name in names], dtype=np.float64)
+        excess = costs - (limits - margin.share * room)
         learned = self.margins.cpu().numpy() + margin.lr * excess
-        self.margins.copy_(torch.as_tensor(np.clip(learned, 0.0, MOST_MARGIN * limits)))
+        self.margins.copy_(torch.as_tensor(np.clip(learned, 0.0, MOST_MARGIN * room)))
         return np.asarray(excess + self.margins.cpu().numpy(), dtype=np.float64)
 
     def _watch(self, episode: dict[str, float]) -> None:
@@ -262,6 +286,24 @@ class OnPolicy(Acting):
         with torch.no_grad():
             weight.mul_(ratio)
             bias.mul_(ratio).add_(((mean - moments.mean) / moments.std).view(-1, 1, 1))
+
+    # ------------------------------------------------------------------ what learning has taken
+    def experienced(self) -> dict[str, float]:
+        """``env_steps`` learned from, and ``cost_rate_NAME``: cost a step over all of them (Ray et al. 2019)."""
+        steps, *costs = self.experience.tolist()
+        rates = zip(self.cost_names, costs, strict=True)
+        return {"env_steps": steps} | {f"cost_rate_{name}": total / max(steps, 1.0) for name, total in rates}
+
+    def on_test_epoch_end(self) -> None:
+        """What the policy reaches and costs, and what learning it has taken and cost."""
+        super().on_test_epoch_end()
+        for name, value in self.experienced().items():
+            self.log(f"test/{name}", value)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint of before experience was counted tells 0."""
+        super().on_load_checkpoint(checkpoint)
+        checkpoint["state_dict"].setdefault("experience", torch.zeros_like(self.experience))
 
     # ------------------------------------------------------------------ processes and failures
     def reduce(self, tensor: Tensor) -> Tensor:

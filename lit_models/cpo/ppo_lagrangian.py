@@ -9,6 +9,7 @@ from torch import Tensor
 
 from litmotif.seeding import generator
 
+from .metrics import scale
 from .network import Distribution
 from .on_policy import OnPolicy, set_gradients
 from .samples import Samples
@@ -50,7 +51,7 @@ class PPOLagrangian(OnPolicy):
     """Clipped policy gradients on reward minus priced costs (Schulman et al. 2017; Ray, Achiam and Amodei 2019).
 
         maximise  (A_r - sum_i lambda_i A_ci) / (1 + sum_i lambda_i),
-        lambda_i <- max(0, lambda_i + multipliers.lr * (J_ci - d_i) / d_i)
+        lambda_i <- max(0, lambda_i + multipliers.lr * (J_ci - d_i) / |d_i|)
 
     Args:
         policy_steps: of the policy.
@@ -101,7 +102,7 @@ class PPOLagrangian(OnPolicy):
 
     def _price(self, samples: Samples) -> None:
         """Raise the price of what is above its limit, lower it below."""
-        limits = [self.limits[self.cost_names[number]] or 1.0 for number in self.limited]
+        limits = [scale(self.limits[self.cost_names[number]]) for number in self.limited]
         relative = torch.as_tensor(samples.gaps, device=self.device) * samples.episode_length / torch.tensor(limits)
         self.multipliers.add_(self.group(Multipliers).lr * relative).clamp_(min=0.0)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 Act = Callable[[Tensor, int], Tensor]
-"""Observations (N, D) and the number of the step -> actions (N, A), or (N,) for choices."""
+"""Observations (N, D) and the number of the step -> actions (N, A), or (N,) for one choice."""
 
 
 class Transition(NamedTuple):
@@ -38,13 +38,14 @@ class Rollout(NamedTuple):
 
     Attributes:
         observation: (T, N, D) float32, before each action.
-        action: (T, N, A) float32, or (T, N) int64 for choices.
+        action: (T, N, A) float32, int64 for choices, (T, N) for a single one.
         reward: (T, N) float32.
         costs: (T, N, M) float32.
         terminated: (T, N) bool: a terminal state followed.
         ended: (T, N) bool: the episode ended, by a terminal state or a time limit.
         last_observation: (N, D) after the last action.
         final_observation: (F, D) what the F episodes that ended saw last, in the order of ``ended`` read row by row.
+        age: (T, N) int64: steps of the episode so far, this one included.
     """
 
     observation: Tensor
@@ -55,6 +56,7 @@ class Rollout(NamedTuple):
     ended: Tensor
     last_observation: Tensor
     final_observation: Tensor
+    age: Tensor
 
 
 class Episodes(NamedTuple):

@@ -38,7 +38,18 @@ def rollout(seed=0):
         ended=ended,
         last_observation=torch.randn(ENVS, 2, generator=g),
         final_observation=torch.randn(int(ended.sum()), 2, generator=g),
+        age=ages(ended),
     )
+
+
+def ages(ended, before=0):
+    """Steps of the episode so far, this one included; ``before`` of them before the rollout."""
+    found, age = [], torch.zeros(ended.shape[1], dtype=torch.int64) + before
+    for row in ended:
+        age = age + 1
+        found.append(age)
+        age = torch.where(row, 0, age)
+    return torch.stack(found)
 
 
 def batch(**changes):
@@ -95,7 +106,7 @@ def test_the_samples_are_those_of_the_rollout_under_the_policy_that_acted():
 
 def test_the_cost_of_an_episode_is_that_of_a_step_times_the_length_of_an_episode():
     found, played = module(), rollout()
-    samples, _, told = found._samples(played, batch())
+    samples, _, told = found._samples(played, batch(max_episode_steps=1000))
     length = STEPS * ENVS / int(played.ended.sum())
     assert told["length"] == samples.episode_length == pytest.approx(length)
     assert told["return"] == pytest.approx(float(played.reward.mean()) * length, rel=1e-5)
@@ -118,9 +129,25 @@ def test_the_length_of_an_episode_fades_over_updates_and_is_at_most_the_limit():
         assert length == pytest.approx(steps / ends)
         np.testing.assert_allclose(means, 1.0)
     assert found._episode_means(played, signals, batch(max_episode_steps=6))[0] == 6.0
-    never, played.ended = module(), torch.zeros(STEPS, ENVS, dtype=torch.bool)
-    assert never._episode_means(played, signals, batch())[0] == STEPS  # no end seen, no limit known
+    played.ended = torch.zeros(STEPS, ENVS, dtype=torch.bool)
     assert module()._episode_means(played, signals, batch(max_episode_steps=40))[0] == 40.0
+
+
+def test_where_no_limit_is_known_whole_episodes_tell_the_length_and_running_ones_that_are_older():
+    found, played = module(), rollout()
+    signals = torch.ones(STEPS, ENVS, 3)
+    played.ended = torch.zeros(STEPS, ENVS, dtype=torch.bool)
+    for rollouts in range(4):  # nothing ends: the age of the running episodes, however short a rollout is
+        played.age = ages(played.ended, rollouts * STEPS)
+        assert found._episode_means(played, signals, batch())[0] == (rollouts + 1) * STEPS
+    played.age = ages(played.ended, torch.tensor([15, 15, 2]))
+    played.ended[-1, :2] = True  # two of 20 steps, and one runs that is younger
+    assert found._episode_means(played, signals, batch())[0] == 20.0
+    played.ended, played.age = torch.zeros_like(played.ended), torch.full((STEPS, ENVS), 3)
+    assert found._episode_means(played, signals, batch())[0] == pytest.approx(20.0)  # all are younger: still 20
+    played.age = torch.tensor([3, 3, 41]).expand(STEPS, ENVS)
+    weight = 2 * 0.9**2
+    assert found._episode_means(played, signals, batch())[0] == pytest.approx((20 * weight + 41) / (weight + 1))
 
 
 def test_a_gap_is_the_excess_over_the_tightened_limit_and_what_was_learned_on_top():
