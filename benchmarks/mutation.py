@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = ROOT / "benchmarks" / "mutation_equivalent.diff"
 CPO, MDLM, MIDI = "lit_models/cpo", "lit_models/mdlm", "lit_models/midi"
 DIFFUSION, STATE_ACTION, MOTION = "lit_models/diffusion", "lit_models/state_action", "lit_models/motion"
-ROLLOUTS = ["tests/datamodules/test_rollouts*.py"]
+ROLLOUTS = ["tests/datamodules/test_rollouts*.py", "tests/doors/test_environments.py"]
 PROCESS = [f"tests/diffusion/test_{name}*.py" for name in ("process", "schedules", "samplers", "guidance", "p")]
 SOURCES = {
     f"{CPO}/trust_region.py": [
@@ -62,7 +62,7 @@ SOURCES = {
     f"{CPO}/on_policy.py": ["tests/cpo/test_on_policy*.py", "tests/cpo/test_module.py"],
     f"{CPO}/metrics.py": ["tests/cpo/test_metrics*.py", "tests/cpo/test_small_laws.py", "tests/cpo/test_module.py"],
     "datamodules/rollouts/collector.py": ROLLOUTS,
-    "datamodules/rollouts/sources.py": ROLLOUTS,
+    **{f"datamodules/rollouts/{name}.py": ROLLOUTS for name in ("sources", "gymnasium_source", "plain", "spaces")},
     f"{DIFFUSION}/process.py": PROCESS,
     f"{DIFFUSION}/schedules.py": PROCESS,
     f"{DIFFUSION}/samplers.py": PROCESS,

@@ -162,7 +162,7 @@ def test_processes_end_on_sigterm_whatever_their_parent_does():
 
 def test_no_process_outlives_its_stage():
     data = Rollouts(env="Pendulum-v1", costs=[], val=2, eval_envs=2, max_episode_steps=5, num_workers=1)
-    module = CPO(observation_size=3, action_size=1, cost_names=[], hidden_size=4)
+    module = CPO(observation_size=3, action_size=1, cost_names=[], network={"hidden_size": 4})
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     trainer.validate(module, data)
     assert data._evaluators is None
@@ -293,7 +293,9 @@ gymnasium.register("test/Breaks-v0", Breaks, max_episode_steps=9)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_crashed_environment_ends_the_run_with_its_traceback_and_a_checkpoint(workers, tmp_path, recwarn):
     data = Rollouts(env="test/Breaks-v0", num_envs=2, rollout_length=3, steps_per_epoch=9, val=1, num_workers=workers)
-    module = CPO(observation_size=2, action_size=1, cost_names=["cost"], hidden_size=4, critic_batch=8)
+    module = CPO(
+        observation_size=2, action_size=1, cost_names=["cost"], network={"hidden_size": 4}, critics={"batch": 8}
+    )
     last = ModelCheckpoint(tmp_path, filename="last", save_on_exception=True, enable_version_counter=False)
     trainer = Trainer(
         accelerator="cpu",

@@ -85,7 +85,7 @@ def test_a_sweep_in_the_shell_gives_a_run_a_seed(config, in_tmp, launcher):
 
 
 def test_a_failed_start_leaves_no_folder_behind(config):
-    assert main(["fit", "-c", config, "--model.lr=-1"]) != 0
+    assert main(["fit", "-c", config, "--model.optimizer.lr=-1"]) != 0
     assert not list(Path("runs/plain").glob("*")) or (RUN / "config.yaml").is_file()
 
 
