@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHORT = {
     "cpo_env_speed": "--num_envs 16 --steps 2 --repeats 1 --updates 2",
+    "cpo_foreign": "--env Middle/CartPole-v1 --seeds 0 --updates 1 --num_envs 2 --steps 16",
     "cpo_solver": "--problems 50",
     "diffusion_gaussian": "--columns 2 --steps 4",
     "diffusion_parity": "--repeats 1",
