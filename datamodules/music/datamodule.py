@@ -24,9 +24,10 @@ from .song import AUDIO_RATE, NOTE_FIELDS, Song
 from .splits import NAMES, Splits, split_songs, spread
 from .table import FrameStore, Statistics, Windows, framed
 from .tasks import Frames, Task, TaskName, make_task
+from .tunes import tunes
 
-MADE = 120
-"""Number of songs that are made."""
+MADE = {task: 300 if MAKERS[task] is tunes else 120 for task in MAKERS}
+"""Number of songs that are made for a task."""
 GIVEN_BARS, MADE_BARS = 2, 8
 """Bars of test songs that a model is given, and that it makes of them, to be judged."""
 SUITED = {
@@ -263,7 +264,7 @@ class MusicFrames(SplitDataModule):
     def _read(self) -> list[Song]:
         h = self.hparams
         if self.synthetic:
-            return MAKERS[self.task](h["songs"] or MADE, h["split_seed"])
+            return MAKERS[self.task](h["songs"] or MADE[self.task], h["split_seed"])
         limit = h["songs"] if self.root is None else None  # the corpus is slow to parse, and its order tells nothing
         options = h["reader_options"] or {}
         return load_songs(self.root, h["format"], limit, h["max_bad"], h["cache_dir"], **options).songs

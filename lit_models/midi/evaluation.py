@@ -97,7 +97,7 @@ class Evaluation(evaluation.Evaluation):
             likelihood[row].update(_logits(row, model, logits, batch), batch.targets, batch.mask)
 
 
-def pooled(folds: Iterable[tuple[Any, Iterable[MusicBatch]]]) -> Found:
+def pooled(folds: Iterable[tuple[Any, Iterable[MusicBatch]]]) -> dict[str, Tensor]:
     """Metrics over the test songs of several models together, and of each one's baselines on its own songs.
 
     Args:
