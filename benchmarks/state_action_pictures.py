@@ -20,11 +20,11 @@ import lit_models
 from datamodules.robots.kinematics import g1
 from datamodules.stick_figures import Skeleton, save_animation
 from datamodules.trajectories.contact import poses
-from datamodules.trajectories.frames import Frame, to_character, to_world
 from lit_models.diffusion.rolling import Rest, make_rolling
 from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.module import StateActionDDPM
 from lit_models.state_action.objective import known_tokens
+from litmotif.geometry.frames import Frame, to_character, to_world
 
 HISTORY, HORIZON, LEVELS, EVERY, TICKS = 4, 16, 20, 2, 7
 

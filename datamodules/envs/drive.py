@@ -10,11 +10,12 @@ with (g_x, g_y) the floor's slope in the chair's frame. Each wheel's motor torqu
 lag and saturates; the tyre passes on no more than the friction circle leaves.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from litmotif.geometry.rotations import wrapped
 
 GRAVITY = 9.81
 SPEED_MAX, REVERSE_MAX, YAW_MAX = 1.67, 0.6, 1.5  # m/s (6 km/h, indoor class), m/s, rad/s
@@ -110,7 +111,7 @@ def advance(chair: Chair, motion: Motion, target: Tensor, dt: float) -> tuple[Mo
         v, w = v + h * (push / chair.mass - uphill + AHEAD * w.square()), w + h * turn / inertia
         heading = heading + h * w
         x, y = x + h * v * cosine, y + h * v * sine
-    heading = torch.remainder(heading + math.pi, 2.0 * math.pi) - math.pi
+    heading = wrapped(heading)
     lost = lost / (SUBSTEPS * torch.clamp(limit.sum(0), min=1.0))
     return Motion(
         torch.stack((x, y, heading)), torch.stack((v, w)), torch.stack((torque[0], torque[1])), reference

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.geometry.rotations import turned
+
 GRAVITY = 9.81
 DT, SUBSTEPS = 0.1, 4  # s an action, inner steps
 LIMITS = (1.2, 0.8, 1.5)  # m/s forward, m/s sideways, rad/s: the largest wanted speeds
@@ -45,21 +47,14 @@ def standing(pose: Tensor) -> Motion:
     return Motion(pose, torch.zeros_like(pose))
 
 
-def rotate(vector: Tensor, angle: Tensor) -> Tensor:
-    """Turn vectors (..., 2) to the left by angles (...) in rad."""
-    cosine, sine = angle.cos(), angle.sin()
-    x, y = vector[..., 0], vector[..., 1]
-    return torch.stack((cosine * x - sine * y, sine * x + cosine * y), -1)
-
-
 def into_frame(points: Tensor, origin: Tensor) -> Tensor:
     """Points (..., 2) as seen from the poses ``origin`` (..., 3): x ahead, y to the left."""
-    return rotate(points - origin[..., :2], -origin[..., 2])
+    return turned(points - origin[..., :2], -origin[..., 2])
 
 
 def out_of_frame(points: Tensor, origin: Tensor) -> Tensor:
     """The inverse of ``into_frame``."""
-    return rotate(points, origin[..., 2]) + origin[..., :2]
+    return turned(points, origin[..., 2]) + origin[..., :2]
 
 
 def within_limits(action: Tensor) -> Tensor:
@@ -91,7 +86,7 @@ def advance(motion: Motion, action: Tensor) -> tuple[Motion, Tensor]:
         along = change[:, 0] / h - turn * sideways
         across = change[:, 1] / h + turn * forward
         peak = torch.maximum(peak, torch.hypot(along, across))
-        place = rotate(mean[:, :2], pose[:, 2] + 0.5 * h * turn)
+        place = turned(mean[:, :2], pose[:, 2] + 0.5 * h * turn)
         pose = pose + h * torch.cat((place, turn.unsqueeze(-1)), -1)
         speed = speed + change
     return Motion(pose, speed), peak

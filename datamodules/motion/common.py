@@ -17,11 +17,14 @@ import roma
 import torch
 from torch import Tensor
 
+from litmotif.geometry.kinematics import local_rotations
+from litmotif.geometry.rotations import between
+
 from ..core import DataError
 from ..files.checks import naming
 from .clip import Clip
 from .humanoid import SOLE
-from .skeleton import Skeleton, layout, local_rotations
+from .skeleton import Skeleton, layout
 
 _SIDES = ("left", "right")
 _BONES = {"hip": "knee", "knee": "ankle", "shoulder": "elbow", "elbow": "wrist"}
@@ -191,16 +194,9 @@ def _frames(rows: Mapping[str, int], rest: Tensor, goal: Skeleton) -> dict[str, 
         if part in _BONES:
             end = f"{side}_{_BONES[part]}"
             bone = torch.tensor(goal.offsets[goal.names.index(end)], dtype=rest.dtype)
-            frame = roma.quat_product(_arc(roma.quat_action(frame, bone), rest[rows[end]] - rest[rows[name]]), frame)
+            frame = roma.quat_product(between(roma.quat_action(frame, bone), rest[rows[end]] - rest[rows[name]]), frame)
         frames[name] = frame
     return frames
-
-
-def _arc(one: Tensor, other: Tensor) -> Tensor:
-    """The shortest turn (4,) from a direction (3,) to another."""
-    one, other = one / one.norm(), other / other.norm()
-    turn = torch.cat((torch.linalg.cross(one, other), (1 + one @ other)[None]))
-    return torch.nn.functional.normalize(turn, dim=0)
 
 
 def _legs(rows: Mapping[str, int], rest: Tensor) -> float:

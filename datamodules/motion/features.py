@@ -23,6 +23,9 @@ import roma
 import torch
 from torch import Tensor
 
+from litmotif.geometry.odometry import about_y, travelled
+from litmotif.geometry.rotations import about, continuous, from_six, slerp, to_six, twist, wrapped
+
 from ..core import DataError
 from .clip import Clip
 from .skeleton import Skeleton
@@ -77,7 +80,8 @@ def to_features(clip: Clip, features: Mapping[str, Any]) -> Tensor:
         columns = rotation_vectors(clip.rotations)
         parts = [columns.flatten(1), *([clip.root_pos] if features["root"] else [])]
     elif features["kind"] == "rot6d":
-        parts = [_six(clip.rotations).flatten(1), *([clip.root_pos] if features["root"] else [])]
+        columns = to_six(roma.unitquat_to_rotmat(clip.rotations))
+        parts = [columns.flatten(1), *([clip.root_pos] if features["root"] else [])]
     else:
         parts = list(_seen_from_heading(clip))
     if features.get("contacts"):
@@ -125,47 +129,32 @@ def to_clip(values: Tensor, features: Mapping[str, Any], skeleton: Skeleton, nam
     root = values[:, -3:].double() if features["root"] else columns.new_zeros(len(values), 3)
     if kind == "axis_angle":
         return Clip.posed(root_pos=root, rotations=roma.rotvec_to_unitquat(columns), **about)
-    pair = columns.reshape(len(values), joints, 2, 3).transpose(-1, -2)
-    rotations = roma.rotmat_to_unitquat(roma.special_gramschmidt(pair, epsilon=1e-9))
+    rotations = roma.rotmat_to_unitquat(from_six(columns, epsilon=1e-9))
     if kind == "rot6d_velocity":
         root, rotations = _travelled(values[:, -4:].double(), rotations, features["fps"])
     return Clip.posed(root_pos=root, rotations=rotations, **about)
-
-
-def _six(rotations: Tensor) -> Tensor:
-    """The first two columns of the matrices (T, J, 6) of quaternions (T, J, 4)."""
-    return roma.unitquat_to_rotmat(rotations)[..., :2].transpose(-1, -2).flatten(-2)  # type: ignore[no-any-return]
-
-
-def _about_y(angle: Tensor) -> Tensor:
-    """Quaternions (T, 4) that turn by angles (T,), rad, to the left."""
-    none = torch.zeros_like(angle)
-    return torch.stack([none, (angle / 2).sin(), none, (angle / 2).cos()], dim=-1)
 
 
 def _seen_from_heading(clip: Clip) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rotations (T, J * 6), turn (T, 1), velocity (T, 2) and height (T, 1); the first step is as the second."""
     assert clip.rotations is not None  # noqa: S101 (the caller has looked)
     rotations, root = clip.rotations.double().clone(), clip.root_pos.double()
-    heading = 2 * torch.atan2(rotations[:, 0, 1], rotations[:, 0, 3])  # (T,): the twist about y of swing and twist
-    back = _about_y(-heading)
-    rotations[:, 0] = roma.quat_product(back, rotations[:, 0])
-    turned = torch.remainder(heading.diff() + math.pi, 2 * math.pi) - math.pi  # (T - 1,)
-    moved = roma.quat_action(back[1:], root.diff(dim=0))[:, [0, 2]]  # (T - 1, 2)
-    steps = torch.cat([turned[:, None], moved], dim=1) * clip.fps
+    heading = twist("y", rotations[:, 0])  # (T,)
+    rotations[:, 0] = roma.quat_product(about("y", -heading), rotations[:, 0])
+    moved = about_y(root.diff(dim=0)[:, [0, 2]], -heading[1:])  # (T - 1, 2)
+    steps = torch.cat([wrapped(heading.diff())[:, None], moved], dim=1) * clip.fps
     steps = torch.cat([steps[:1] if len(steps) else steps.new_zeros(1, 3), steps])  # (T, 3)
-    return _six(rotations).flatten(1), steps[:, :1], steps[:, 1:], root[:, 1:2]
+    six = to_six(roma.unitquat_to_rotmat(rotations)).flatten(1)
+    return six, steps[:, :1], steps[:, 1:], root[:, 1:2]
 
 
 def _travelled(steps: Tensor, rotations: Tensor, fps: float) -> tuple[Tensor, Tensor]:
     """Root (T, 3) and rotations (T, J, 4) in the world of turn, velocity, height (T, 4); they begin at the origin."""
     step = torch.cat([torch.zeros_like(steps[:1]), steps[1:]]) / fps
-    turn = _about_y(step[:, 0].cumsum(0))  # (T, 4)
-    ground = torch.stack([step[:, 1], torch.zeros_like(step[:, 1]), step[:, 2]], dim=-1)  # (T, 3)
-    root = roma.quat_action(turn, ground).cumsum(0)
-    root[:, 1] = steps[:, 3]
+    angle, ground = travelled(step[:, 0], step[:, 1:3])
+    root = torch.stack([ground[:, 0], steps[:, 3], ground[:, 1]], dim=-1)
     rotations = rotations.clone()
-    rotations[:, 0] = roma.quat_product(turn, rotations[:, 0])
+    rotations[:, 0] = roma.quat_product(about("y", angle), rotations[:, 0])
     return root, rotations
 
 
@@ -175,11 +164,8 @@ def rotation_vectors(rotations: Tensor) -> Tensor:
     The first frame turns by at most pi; the angle may then pass pi, up to 2 pi, instead of turning its axis round.
     """
     first = torch.where(rotations[:1, ..., 3:] < 0, -1.0, 1.0)
-    flips = (rotations[1:] * rotations[:-1]).sum(-1, keepdim=True) < 0
-    q = rotations * torch.cat((first, first * (1 - 2 * (flips.cumsum(0) % 2)).to(rotations.dtype)))
-    sine = q[..., :3].norm(dim=-1, keepdim=True)
-    angle = 2 * torch.atan2(sine, q[..., 3:])
-    return q[..., :3] * torch.where(sine > 1e-9, angle / sine.clamp_min(1e-12), 2.0)
+    vectors: Tensor = roma.unitquat_to_rotvec(continuous(rotations.double()) * first, shortest_arc=False)
+    return vectors.to(rotations.dtype)
 
 
 # ---------------------------------------------------------------------- frame and rate
@@ -198,8 +184,7 @@ def canonical(clip: Clip) -> Clip:
         clip = replace(laid, skeleton=replace(clip.skeleton, up="y"))
     start = clip.root_pos[0] * clip.root_pos.new_tensor([1.0, 0.0, 1.0])
     x, z = facing(clip)
-    half = -math.atan2(x, z) / 2
-    turn = torch.tensor([0.0, math.sin(half), 0.0, math.cos(half)], dtype=torch.float64)
+    turn = about("y", -torch.tensor(math.atan2(x, z), dtype=torch.float64))
     return moved(clip, turn, -roma.quat_action(turn, start.double()))
 
 
@@ -273,8 +258,7 @@ def resample(clip: Clip, fps: float) -> Clip:
     if clip.rotations is None:
         return replace(clip, positions=straight(clip.positions), **about)
     a, b = clip.rotations[before], clip.rotations[after]
-    step = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(a), b))
-    rotations = roma.quat_product(a, roma.rotvec_to_unitquat(step * share.to(step.dtype)[:, None, None]))
+    rotations = slerp(a, b, share[:, None, None])
     stretched = clip.stretch > 1e-3
     positions = straight(clip.positions) if stretched else clip.skeleton.forward(about["root_pos"], rotations)
     return replace(clip, rotations=rotations, positions=positions, **about)

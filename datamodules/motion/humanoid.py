@@ -14,6 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from litmotif.geometry.limbs import middle_joint
+from litmotif.geometry.rotations import about, mirrored
+
 from .skeleton import layout
 
 Array = NDArray[np.floating[Any]]
@@ -92,7 +95,7 @@ def solve(pose: Pose) -> tuple[Tensor, Tensor]:
     local[:, [3, 6, 9]] = _turn(y=spine[:, 1] / 3, x=spine[:, 0] / 3, z=spine[:, 2] / 3)[:, None]
     local[:, [12, 15]] = _turn(y=head[:, 1] / 2, x=head[:, 0] / 2)[:, None]
     for side, name in enumerate(_SIDES):
-        shoulder, elbow = (_mirror(q) if side else q for q in _arm(arms[:, side]))
+        shoulder, elbow = (mirrored("x", q) if side else q for q in _arm(arms[:, side]))
         local[:, names.index(f"{name}_shoulder")] = shoulder
         local[:, names.index(f"{name}_elbow")] = elbow
         first = names.index(f"{name}_hip")
@@ -117,11 +120,6 @@ def _arm(arm: Tensor) -> tuple[Tensor, Tensor]:
     return shoulder, roma.euler_to_unitquat("XYZ", [none, -elbow, none])
 
 
-def _mirror(q: Tensor) -> Tensor:
-    """The rotation seen in the mirror x -> -x."""
-    return q * q.new_tensor([1.0, -1.0, -1.0, 1.0])
-
-
 def _leg(first: int, root: Tensor, pelvis: Tensor, toe: Tensor, foot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Hip, knee and ankle that put the ball of the foot at ``toe``: by the law of cosines, the knee forward.
 
@@ -135,11 +133,10 @@ def _leg(first: int, root: Tensor, pelvis: Tensor, toe: Tensor, foot: Tensor) ->
     length = reach.norm(dim=-1, keepdim=True)
     along = reach / length
     length = length.clamp(abs(thigh - shank) + 1e-3, thigh + shank - 1e-6)
-    cosine = (thigh**2 + length**2 - shank**2) / (2 * thigh * length)
-    hinge = roma.quat_action(_turn(y=foot[:, 0], x=torch.zeros_like(foot[:, 0])), toe.new_tensor([[1.0, 0, 0]]))
+    hinge = roma.quat_action(about("y", foot[:, 0]), toe.new_tensor([[1.0, 0, 0]]))
     hinge = torch.nn.functional.normalize(hinge - (hinge * along).sum(-1, keepdim=True) * along, dim=-1)
     forward = torch.linalg.cross(along, hinge)
-    knee = thigh * (cosine * along + (1 - cosine**2).clamp_min(0).sqrt() * forward)
+    knee = middle_joint(thigh, shank, along, length, forward)
     upper, lower = _bone(knee, hinge), _bone(length * along - knee, hinge)
     back = roma.quat_conjugation
     local = roma.quat_product

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import roma
 import torch
 from torch import Tensor
+
+from litmotif.geometry.kinematics import check_tree, tree_of
 
 from ..core import DataError
 
@@ -45,22 +46,13 @@ class Skeleton:
         """
         for key in ("names", "parents", "feet"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        check_tree(self.names, self.parents)
         offsets = torch.as_tensor(self.offsets, dtype=torch.float64)
-        joints = len(self.names)
-        if not joints or len(self.parents) != joints or offsets.shape != (joints, 3) or not offsets.isfinite().all():
+        if offsets.shape != (len(self.names), 3) or not offsets.isfinite().all():
             raise DataError(
-                f"skeleton: {joints} names, {len(self.parents)} parents, offsets {tuple(offsets.shape)}: one parent "
-                "and one finite offset (x, y, z) a name."
+                f"skeleton: offsets {tuple(offsets.shape)} of {len(self.names)} joints: a finite (x, y, z) for each."
             )
         object.__setattr__(self, "offsets", vectors(offsets))
-        for joint, (name, parent) in enumerate(zip(self.names, self.parents, strict=True)):
-            if self.names.index(name) != joint:
-                raise DataError(f"skeleton: two joints are called {name}: rename one.")
-            if not (parent == -1 if joint == 0 else 0 <= parent < joint):
-                raise DataError(
-                    f"skeleton: parent {parent} of joint {joint} ({name}): the root comes first with -1, any other "
-                    "joint after its parent."
-                )
         unknown = [foot for foot in self.feet if foot not in self.names]
         if unknown:
             raise DataError(f"skeleton: feet {', '.join(unknown)} are no joints; there are {', '.join(self.names)}.")
@@ -118,32 +110,18 @@ class Skeleton:
             raise DataError(f"rotations {tuple(rotations.shape)}: (..., {len(self.names)}, 4) on this skeleton.")
         if offsets is None:
             offsets = torch.tensor(self.offsets, dtype=root_pos.dtype, device=root_pos.device)
-        offsets = offsets.expand(*root_pos.shape[:-1], -1, -1)
-        places, turns = [root_pos], [rotations[..., 0, :]]
-        for joint, parent in enumerate(self.parents[1:], start=1):
-            turn = turns[parent]
-            places.append(places[parent] + roma.quat_action(turn, offsets[..., joint, :]))
-            turns.append(roma.quat_product(turn, rotations[..., joint, :]))
-        return torch.stack(places, dim=-2)
+        tree = tree_of(self.parents)
+        return tree.positions(root_pos, rotations.index_select(-2, tree.inner), offsets)
 
     def orientations(self, rotations: Tensor) -> Tensor:
         """Of all joints in the world, (..., J, 4) x y z w, from local ones."""
-        turns = [rotations[..., 0, :]]
-        for joint, parent in enumerate(self.parents[1:], start=1):
-            turns.append(roma.quat_product(turns[parent], rotations[..., joint, :]))
-        return torch.stack(turns, dim=-2)
+        nowhere = rotations[..., :3]
+        return tree_of(self.parents)(nowhere[..., 0, :], rotations, nowhere)[1]  # type: ignore[no-any-return]
 
 
 def vectors(values: Tensor) -> tuple[Vector, ...]:
     """Rows of a tensor (J, 3) as plain numbers."""
     return tuple((x, y, z) for x, y, z in values.tolist())
-
-
-def local_rotations(parents: Sequence[int], orientations: Tensor) -> Tensor:
-    """Rotations in the parents' frames (..., J, 4) from those in the world: the inverse of ``orientations``."""
-    above = orientations[..., [max(parent, 0) for parent in parents], :]
-    turned = roma.quat_product(roma.quat_conjugation(above), orientations)
-    return torch.cat((orientations[..., :1, :], turned[..., 1:, :]), dim=-2)
 
 
 def find_feet(names: Sequence[str]) -> tuple[str, ...]:

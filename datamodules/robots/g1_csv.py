@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import roma
 from torch import Tensor
 
 from litmotif.errors import DataError
@@ -15,7 +16,6 @@ from litmotif.errors import DataError
 from ..files.checks import floats, one_fps, quaternions
 from .kinematics import g1
 from .recording import Recording
-from .rotations import rotate
 
 COLUMNS = 36
 Order = Literal["xyzw", "wxyz"]
@@ -46,7 +46,7 @@ def read(
     path, tree = Path(path), g1()
     rows = _rows(path)
     values = floats(path, "csv", rows, COLUMNS)
-    root_quat = _wxyz(path, values[:, 3:7], quaternion)
+    root_quat = _xyzw(path, values[:, 3:7], quaternion)
     names = tuple(joints or tree.joints)
     order = tree.rows(names, "joints")
     if sorted(order) != list(range(len(tree.joints))):
@@ -91,19 +91,19 @@ def _rows(path: Path) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     return rows
 
 
-def _wxyz(path: Path, columns: Tensor, order: Order | None) -> Tensor:
-    """Quaternions w x y z of columns in ``order``."""
+def _xyzw(path: Path, columns: Tensor, order: Order | None) -> Tensor:
+    """Quaternions x y z w of columns in ``order``."""
     columns = quaternions(path, "root quaternion (columns 3 to 6)", columns)
-    moved = columns[:, [3, 0, 1, 2]]
+    moved = roma.quat_wxyz_to_xyzw(columns)
     if order is None:
         up = columns.new_tensor([0.0, 0.0, 1.0])
-        declared, other = (float(rotate(quat, up)[:, 2].mean()) for quat in (moved, columns))
+        declared, other = (float(roma.quat_action(quat, up)[:, 2].mean()) for quat in (columns, moved))
         if other > max(_UPRIGHT, declared + _APART):
             raise DataError(
                 f"{path}: read as w x y z the robot stands (its up axis points {other:.2f} up on average), as x y z w, "
                 f"which the format has, it does not ({declared:.2f}). Give quaternion=wxyz, or xyzw if that is right."
             )
-    return columns if order == "wxyz" else moved
+    return moved if order == "wxyz" else columns
 
 
 def _manifest_fps(path: Path) -> object:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+import roma
 from torch import Tensor
 
 from litmotif.errors import DataError
 
 from .recording import Recording
-from .rotations import conjugate, multiply, to_rotation_vector
 
 Jumps = Literal["keep", "drop", "split"]
 
@@ -46,7 +46,7 @@ def find_jumps(recording: Recording, limits: Limits = Limits()) -> list[Jump]:
     if pos is not None:
         parts.append((_length(pos.diff(dim=0)) * fps, limits.root, ["root"], "m/s"))
     if quat is not None:
-        turn = to_rotation_vector(multiply(conjugate(quat[:-1]), quat[1:]))
+        turn = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(quat[:-1]), quat[1:]))
         parts.append((_length(turn) * fps, limits.turn, ["root turn"], "rad/s"))
     jumps = [
         Jump(recording.name, step, names[column], float(speed[step, column]), unit)

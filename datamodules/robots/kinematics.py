@@ -7,12 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import roma
 import torch
 from torch import Tensor
 
 from litmotif.errors import DataError, MissingExtraError
-
-from .rotations import multiply, rotate
+from litmotif.geometry.kinematics import Tree, check_tree, depths
 
 G1_TRACKED = (
     "left_hip_roll_link",
@@ -57,9 +57,7 @@ class KinematicTree:
         self.bodies = tuple(str(body["name"]) for body in bodies)
         rows = {name: row for row, name in enumerate(self.bodies)}
         self.parents = tuple(-1 if body["parent"] is None else rows.get(body["parent"], len(rows)) for body in bodies)
-        for row, (name, parent) in enumerate(zip(self.bodies, self.parents, strict=True)):
-            if rows[name] != row or parent >= row or (parent < 0) != (row == 0):
-                raise DataError(f"body {name}: names are unique, the root is first, parents stand before children.")
+        check_tree(self.bodies, self.parents, "robot")
         hinges = [(row, joint) for row, body in enumerate(bodies) for joint in body.get("joints", ())]
         self.joints = tuple(str(joint["name"]) for _, joint in hinges)
         free = (-torch.inf, torch.inf)
@@ -70,20 +68,12 @@ class KinematicTree:
         anchors = [joint.get("anchor") or (0, 0, 0) for _, joint in hinges]
         self._anchors = torch.tensor(anchors, dtype=torch.float64).reshape(-1, 3)
         self._pos = torch.tensor([body.get("pos") or (0, 0, 0) for body in bodies], dtype=torch.float64)
-        self._quat = _unit(torch.tensor([body.get("quat") or (1, 0, 0, 0) for body in bodies], dtype=torch.float64))
+        quat = torch.tensor([body.get("quat") or (1, 0, 0, 0) for body in bodies], dtype=torch.float64)
+        self._quat = roma.quat_wxyz_to_xyzw(_unit(quat))
         self._hinges = [[j for j, (row, _) in enumerate(hinges) if row == body] for body in range(len(bodies))]
-        depths = self.depths()
-        levels = [[row for row, depth in enumerate(depths) if depth == level] for level in range(1, max(depths) + 1)]
-        self._levels = [(rows, [self.parents[row] for row in rows]) for rows in levels]
+        self._tree = Tree(self.parents)
 
     # ------------------------------------------------------------------ names
-    def depths(self) -> list[int]:
-        """Steps from the root to each body."""
-        depths: list[int] = []
-        for parent in self.parents:
-            depths.append(0 if parent < 0 else depths[parent] + 1)
-        return depths
-
     @property
     def edges(self) -> list[tuple[int, int]]:
         """Each body but the root with its parent, (parent, body): the bones of a picture."""
@@ -91,8 +81,8 @@ class KinematicTree:
 
     def breadth_first(self) -> tuple[list[str], list[str]]:
         """Bodies and joints level by level, as PhysX (Isaac Lab) orders them; ``bodies`` is depth first, as MuJoCo."""
-        depths = self.depths()
-        order = sorted(range(len(depths)), key=lambda row: depths[row])
+        depth = depths(self.parents)
+        order = sorted(range(len(depth)), key=lambda row: depth[row])
         return [self.bodies[row] for row in order], [self.joints[j] for row in order for j in self._hinges[row]]
 
     def rows(self, names: Sequence[str], of: str = "bodies") -> list[int]:
@@ -113,23 +103,15 @@ class KinematicTree:
 
         Args:
             root_pos: (..., 3) m.
-            root_quat: (..., 4) w x y z.
+            root_quat: (..., 4) x y z w.
             joint_pos: (..., J) rad, in the order of ``joints``.
 
         Returns:
             Positions (..., B, 3) m and quaternions (..., B, 4) of all bodies, in the frame of the root's pose.
         """
         place, turn = self._in_parents(joint_pos)
-        pos: dict[int, Tensor] = {0: root_pos[..., None, :]}
-        quat: dict[int, Tensor] = {0: root_quat[..., None, :]}
-        for rows, parents in self._levels:  # bodies of one depth together
-            above = torch.cat([quat[row] for row in parents], dim=-2)
-            at = torch.cat([pos[row] for row in parents], dim=-2) + rotate(above, place[..., rows, :])
-            turned = multiply(above, turn[..., rows, :])
-            pos |= {row: at[..., k : k + 1, :] for k, row in enumerate(rows)}
-            quat |= {row: turned[..., k : k + 1, :] for k, row in enumerate(rows)}
-        order = range(len(self.bodies))
-        return torch.cat([pos[row] for row in order], dim=-2), torch.cat([quat[row] for row in order], dim=-2)
+        turn = torch.cat((root_quat[..., None, :], turn[..., 1:, :]), dim=-2)
+        return self._tree(root_pos, turn, place)  # type: ignore[no-any-return]
 
     def _in_parents(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
         """Pose of each body in its parent: (..., B, 3), (..., B, 4)."""
@@ -137,16 +119,16 @@ class KinematicTree:
         pos = self._pos.to(joint_pos).expand(*batch, count, 3)
         quat = self._quat.to(joint_pos).expand(*batch, count, 4)
         half = joint_pos[..., None] / 2  # (..., J, 1)
-        hinge = torch.cat((half.cos(), half.sin() * self.axes.to(joint_pos)), dim=-1)  # (..., J, 4)
+        hinge = torch.cat((half.sin() * self.axes.to(joint_pos), half.cos()), dim=-1)  # (..., J, 4)
         anchors = self._anchors.to(joint_pos)
         for nth in range(max((len(hinges) for hinges in self._hinges), default=0)):  # 1 for most robots
             rows = [row for row, hinges in enumerate(self._hinges) if nth < len(hinges)]
             joints = [self._hinges[row][nth] for row in rows]
             before = quat[..., rows, :]
-            after = multiply(before, hinge[..., joints, :])
+            after = roma.quat_product(before, hinge[..., joints, :])
             quat = quat.index_copy(-2, torch.tensor(rows, device=quat.device), after)
             if anchors[joints].any():  # the hinge is not at the body's origin
-                shift = rotate(before, anchors[joints]) - rotate(after, anchors[joints])
+                shift = roma.quat_action(before, anchors[joints]) - roma.quat_action(after, anchors[joints])
                 pos = pos.index_add(-2, torch.tensor(rows, device=pos.device), shift)
         return pos, quat
 

@@ -36,7 +36,7 @@ class Recording:
         fps: steps a second.
         source: the file it was read from.
         root_pos: (T, 3) m in the world, z up; None for systems without a root.
-        root_quat: (T, 4) w x y z, the root in the world.
+        root_quat: (T, 4) x y z w, the root in the world.
         root_vel: (T, 3) m/s in the world.
         planar: the root moves on the ground: height 0, turning about the vertical only.
         local: (T, L) features that no change of the world's frame touches.

@@ -1,12 +1,12 @@
 """Contact points under the feet of a robot, by forward kinematics from the columns of a state."""
 
+import roma
 import torch
 from torch import Tensor
 
 from ..core import DataError
 from ..robots.kinematics import KinematicTree
 from ..robots.recording import Layout
-from ..robots.rotations import from_rotation_vector, rotate
 
 G1_SOLES = dict.fromkeys(("left_ankle_roll_link", "right_ankle_roll_link"), ((-0.05, 0.0, -0.035), (0.12, 0.0, -0.035)))
 """Heel and toe of the G1's feet in the frame of the foot, m: its collision spheres (radius 5 mm) in Unitree's model."""
@@ -27,7 +27,7 @@ def poses(states: Tensor, layout: Layout, tree: KinematicTree) -> tuple[Tensor, 
     for part in layout["state"]:
         columns[part["name"]] = states[..., start : start + part["size"]]
         start += part["size"]
-    return tree.forward(columns["root_pos"], from_rotation_vector(columns["root_rot"]), columns["joint_pos"])
+    return tree.forward(columns["root_pos"], roma.rotvec_to_unitquat(columns["root_rot"]), columns["joint_pos"])
 
 
 def soles(states: Tensor, layout: Layout, tree: KinematicTree) -> Tensor:
@@ -50,5 +50,5 @@ def soles(states: Tensor, layout: Layout, tree: KinematicTree) -> Tensor:
     pos, turn = poses(states, layout, tree)
     points = torch.tensor(list(G1_SOLES.values())).to(states)  # (2, 2, 3)
     rows = tree.rows(list(G1_SOLES))
-    feet, turn = pos[..., rows, None, :], turn[..., rows, None, :]
-    return (feet + rotate(turn, points)).flatten(-3, -2)
+    ends: Tensor = pos[..., rows, None, :] + roma.quat_action(turn[..., rows, None, :], points)
+    return ends.flatten(-3, -2)

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import roma
 import torch
 from torch import Tensor
+
+from litmotif.geometry.frames import each, frame_of, to_frame
+from litmotif.geometry.rotations import about
 
 from ..core import DataError
 from ..robots.kinematics import G1_TRACKED, KinematicTree
 from ..robots.recording import Recording, Slice
-from ..robots.rotations import from_yaw, rotate
-from .frames import each, frame_of, to_frame
 
 
 def velocity(values: Tensor, fps: float) -> Tensor:
@@ -52,7 +54,7 @@ def robot_features(
     rows = tree.rows(tracked)
     body = tree.forward(root_pos, root_quat, joint_pos)[0][:, rows]  # (T, B, 3)
     frame = frame_of(root_pos, root_quat)
-    body_vel = rotate(from_yaw(-frame.heading)[:, None], velocity(body, recording.fps))
+    body_vel = roma.quat_action(about("z", -frame.heading)[:, None], velocity(body, recording.fps))
     parts = (("body_pos", "m", to_frame(each(frame), body)), ("body_vel", "m/s", body_vel))
     columns = [(Slice(name, 3 * len(rows), unit, "local"), value.flatten(1)) for name, unit, value in parts]
     columns.append((Slice("joint_pos", len(tree.joints), "rad"), joint_pos))

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litmotif.geometry import rotations
+
 from ..core import DataError
 from ..robots.kinematics import KinematicTree
 from ..robots.recording import Recording
@@ -58,11 +60,6 @@ def mirror_points(points: Tensor) -> Tensor:
     return points * _POINT.to(points)
 
 
-def mirror_quaternions(quat: Tensor) -> Tensor:
-    """Rotations (..., 4) on the other side."""
-    return torch.cat((quat[..., :1], quat[..., 1:] * _AXIS.to(quat)), dim=-1)
-
-
 def mirrored(recording: Recording, tree: KinematicTree) -> Recording:
     """The reflected motion, of the same ``motion`` as the original; before features are made.
 
@@ -80,7 +77,7 @@ def mirrored(recording: Recording, tree: KinematicTree) -> Recording:
         if key in ("root_pos", "root_vel"):
             changed[key] = mirror_points(value)
         elif key == "root_quat":
-            changed[key] = mirror_quaternions(value)
+            changed[key] = rotations.mirrored("y", value)
         elif key == "contacts":
             changed[key] = value[:, partners(recording.bodies)]
         else:  # joint angles

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litmotif.geometry.rotations import slerp
+
 from ..core import DataError
 from ..robots.recording import Recording
-from ..robots.rotations import slerp
 
 
 def resample(recording: Recording, fps: float) -> Recording:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from litmotif.geometry.frames import Frame, to_character
+
 from ..core import DataError
 from ..robots.recording import Layout, Recording, common_layout
-from .frames import Frame, to_character
 
 ROOT = ("root_pos", "root_quat", "root_vel")
 _CHUNK = 8192

@@ -8,10 +8,13 @@ it stands. Before and after, what that changes fades away.
 
 from typing import NamedTuple
 
+import roma
 import torch
 from torch import Tensor
 
 from litmotif.errors import ArgumentError
+from litmotif.geometry.limbs import middle_joint
+from litmotif.geometry.rotations import between
 
 from .skeleton import MotionLayout
 
@@ -101,12 +104,12 @@ def _bent_legs(layout: MotionLayout, motion: Tensor, valid: Tensor, fade: int) -
     pose = layout(torch.where(valid[..., None], motion.double(), 0.0))
     assert pose.rotations is not None  # noqa: S101 (features with contacts have rotations)
     stands = _stands(layout, motion, valid)
+    _, world = layout.tree(pose.positions[..., 0, :], pose.rotations, layout.offsets)
     local = pose.rotations.clone()  # (B, T, J, 3, 3)
     changed = torch.zeros(*valid.shape, layout.joints, dtype=torch.bool, device=motion.device)
     for leg in legs_of(layout):
         shift = held(pose.positions[..., leg.end, :], stands[..., leg.contact], fade)  # (B, T, 3)
-        above = _world(layout, pose.rotations, layout.parents[leg.hip])
-        hip, knee, ankle = (_world(layout, pose.rotations, joint) for joint in leg[:3])
+        above, hip, knee, ankle = (world[..., joint, :, :] for joint in (layout.parents[leg.hip], *leg[:3]))
         first, second, third = (pose.positions[..., joint, :] for joint in leg[:3])
         thigh, shank = bent(first, second, third, shift)
         hip, knee = thigh @ hip, shank @ knee
@@ -162,32 +165,13 @@ def bent(hip: Tensor, knee: Tensor, ankle: Tensor, shift: Tensor) -> tuple[Tenso
     longest = torch.maximum(longest, torch.linalg.vector_norm(ankle - hip, dim=-1, keepdim=True))  # as it was
     length = torch.linalg.vector_norm(reach, dim=-1, keepdim=True)
     length = torch.minimum(torch.maximum(length, (upper - lower).abs() + STRAIGHT), longest)
-    cosine = ((upper**2 + length**2 - lower**2) / (2 * upper * length)).clamp(-1, 1)
     aside = torch.nn.functional.normalize(thigh - (thigh * along).sum(dim=-1, keepdim=True) * along, dim=-1)
-    thigh_to = upper * (cosine * along + (1 - cosine**2).clamp(min=0).sqrt() * aside)
-    return _turn(thigh, thigh_to), _turn(shank, length * along - thigh_to)
-
-
-def _turn(one: Tensor, other: Tensor) -> Tensor:
-    """The smallest rotation (..., 3, 3) from one direction (..., 3) to another, by Rodrigues' formula."""
-    one, other = (torch.nn.functional.normalize(x, dim=-1) for x in (one, other))
-    x, y, z = torch.linalg.cross(one, other).unbind(dim=-1)
-    none = torch.zeros_like(x)
-    cross = torch.stack([none, -z, y, z, none, -x, -y, x, none], dim=-1).view(*one.shape, 3)
-    cosine = (one * other).sum(dim=-1)[..., None, None].clamp(min=-0.999)
-    turned: Tensor = torch.eye(3, dtype=one.dtype, device=one.device) + cross + cross @ cross / (1 + cosine)
-    return turned
+    knee_to = middle_joint(upper, lower, along, length, aside)
+    turns = between(thigh, knee_to), between(shank, length * along - knee_to)
+    return roma.unitquat_to_rotmat(turns[0]), roma.unitquat_to_rotmat(turns[1])
 
 
 def _fading(steps: Tensor, fade: int) -> Tensor:
     """From 1 at 0 steps to 0 after ``fade`` of them, without a jump of velocity at either end."""
     share = (1 - steps.double() / (fade + 1)).clamp(min=0)
     return share * share * (3 - 2 * share)
-
-
-def _world(layout: MotionLayout, local: Tensor, joint: int) -> Tensor:
-    """The rotation of a joint in the world (..., 3, 3)."""
-    turned = local[..., joint, :, :]
-    while (joint := layout.parents[joint]) >= 0:
-        turned = local[..., joint, :, :] @ turned
-    return turned

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from litmotif.errors import ArgumentError
+from litmotif.geometry import rotations
 
 from .layout import ROOT_SLICES, StateLayout
 
@@ -22,26 +23,7 @@ def heading(states: Tensor, layout: StateLayout) -> Tensor:
     rotation = states[..., layout.slice("root_rot")]
     if layout.root == "planar":
         return rotation[..., 0]
-    x, y, z = rotation.unbind(-1)
-    squared = rotation.square().sum(dim=-1)
-    first, second = _sine_ratio(squared), _sine_ratio(squared / 4) ** 2 / 2  # sin(a) / a, (1 - cos(a)) / a^2
-    # the first column of R = 1 + first K + second K^2 (Rodrigues), K the cross product with the rotation vector
-    return torch.atan2(first * z + second * x * y, 1 - second * (y**2 + z**2))
-
-
-def _sine_ratio(squared: Tensor) -> Tensor:
-    """sin(a) / a of a^2, with all derivatives at 0, which guidance takes two of."""
-    small = squared < 0.05
-    series = 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42 * (1 - squared / 72)))
-    angle = torch.where(small, 1.0, squared).sqrt()
-    return torch.where(small, series, angle.sin() / angle)
-
-
-def rotate(xy: Tensor, angle: Tensor) -> Tensor:
-    """Turn vectors (..., 2) by angles (...), rad, anticlockwise."""
-    cos, sin = angle.cos(), angle.sin()
-    x, y = xy.unbind(-1)
-    return torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
+    return rotations.heading(rotations.smooth_quaternion(rotation))
 
 
 def body_positions(states: Tensor, layout: StateLayout, bodies: list[int] | None = None) -> Tensor:
@@ -60,9 +42,9 @@ def body_positions(states: Tensor, layout: StateLayout, bodies: list[int] | None
         local = local[..., bodies, :]  # (..., P, 3)
     if layout.root is None:
         return local
-    turned = rotate(local[..., :2], heading(states, layout)[..., None])  # (..., P, 2)
+    plane = rotations.turned(local[..., :2], heading(states, layout)[..., None])  # (..., P, 2)
     ground = states[..., layout.slice("root_pos")][..., None, :2]  # (..., 1, 2)
-    return torch.cat([turned + ground, local[..., 2:]], dim=-1)  # (..., P, 3)
+    return torch.cat([plane + ground, local[..., 2:]], dim=-1)  # (..., P, 3)
 
 
 def positions(states: Tensor, layout: StateLayout) -> Tensor | None:
@@ -106,12 +88,14 @@ def reframed(states: Tensor, layout: StateLayout, place: Tensor, angle: Tensor) 
     moved, angle = states.clone(), angle[:, None]
     position, velocity, turn = (layout.slice(name) for name in roots)
     flat, drift = slice(position.start, position.start + 2), slice(velocity.start, velocity.start + 2)
-    moved[..., flat] = rotate(states[..., flat], angle) + place[:, None]
-    moved[..., drift] = rotate(states[..., drift], angle)
+    moved[..., flat] = rotations.turned(states[..., flat], angle) + place[:, None]
+    moved[..., drift] = rotations.turned(states[..., drift], angle)
     if layout.root == "planar":
         moved[..., turn] = states[..., turn] + angle[..., None]
     else:
-        moved[..., turn] = _turned(states[..., turn], angle.expand(states.shape[:-1]))
+        about = rotations.about("z", angle)
+        turned = roma.quat_product(about, roma.rotvec_to_unitquat(states[..., turn]))
+        moved[..., turn] = roma.unitquat_to_rotvec(turned)
     return moved
 
 
@@ -132,10 +116,3 @@ def moved_on(states: Tensor, layout: StateLayout, past: Tensor, steps: int) -> T
     then = past[:, -1 - steps]  # where it was planned, seen from now
     place = then[:, layout.slice("root_pos")][:, :2]
     return reframed(states, layout, place, heading(then, layout))
-
-
-def _turned(rotation: Tensor, angle: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) after a further turn by ``angle`` (...) about the vertical; lengths up to pi."""
-    nothing = torch.zeros_like(angle)
-    composed: Tensor = roma.rotvec_composition([torch.stack([nothing, nothing, angle], dim=-1), rotation])
-    return composed

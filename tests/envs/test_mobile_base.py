@@ -7,6 +7,7 @@ import torch
 
 from datamodules.envs import mobile_base as base
 from datamodules.envs.mobile_base import DT, LAG, RADIUS, TIPPING, Motion, advance
+from litmotif.geometry.rotations import turned
 
 _FAST = (1.2, 0.0, 1.5)
 
@@ -59,7 +60,7 @@ def test_each_axis_keeps_its_limits():
 
 def test_acceleration_in_world_frame_is_what_the_peak_says():
     pose, speed, peaks = _drive((0.5, 0.3, 1.0), (0.8, 0.1, 1.0), 1)
-    velocity = base.rotate(speed[:, :2], pose[:, 2])
+    velocity = turned(speed[:, :2], pose[:, 2])
     mean = ((velocity[1] - velocity[0]) / DT).norm()
     assert mean < peaks[0] < 1.5 * mean  # it decays within the step
 

@@ -88,7 +88,7 @@ def test_a_folder_of_sets_takes_no_rate_and_needs_a_motion(sets, tmp_path_factor
 def test_a_robot_is_where_its_kinematics_put_it_and_cut_where_it_jumps(tmp_path):
     root, angles = robot_csv(tmp_path / "a.csv")
     (clip,) = read_folder(tmp_path, fps=30)
-    upright = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(60, 4)
+    upright = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64).expand(60, 4)
     assert relative(clip.positions, g1().forward(root, upright, angles)[0]) < 1e-5
     assert (clip.skeleton.up, clip.stretch < 1e-5) == ("z", True)
     robot_csv(tmp_path / "a.csv", jump=20)

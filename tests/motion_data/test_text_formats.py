@@ -125,7 +125,7 @@ def test_bvh_that_stands_along_z_has_z_up(tmp_path):
         ("OFFSET 10 -45 1", "OFSET 10 -45 1", r"a\.bvh:8: 'OFSET 10 -45 1' has no place"),
         ("MOTION", "", r"has no place|no MOTION"),
         ("}\nMOTION", "MOTION", r"a\.bvh:21: MOTION before the braces"),
-        ("JOINT Leg", "JOINT Hips", "two joints are called Hips"),
+        ("JOINT Leg", "JOINT Hips", "two parts are called Hips"),
         ("ROOT Hips", "JOINT Hips", "one ROOT"),
     ],
 )

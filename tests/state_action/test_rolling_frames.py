@@ -4,10 +4,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import roma
 import torch
 
-from datamodules.robots.rotations import from_yaw, multiply, rotate
-from datamodules.trajectories.frames import to_character, to_frame, to_world
 from lit_models.diffusion.guidance import Guidance
 from lit_models.diffusion.sampler_names import make_sampler
 from lit_models.diffusion.schedules import make_diffusion
@@ -17,6 +16,8 @@ from lit_models.state_action.layout import StateLayout
 from lit_models.state_action.normalizer import Normalizer
 from lit_models.state_action.objective import known_tokens
 from lit_models.state_action.planner import Plan, Planner, row_noise
+from litmotif.geometry.frames import to_character, to_frame, to_world
+from litmotif.geometry.rotations import about
 
 from ..trajectories.robots import normal, unit
 from .layouts import BARE, ROBOT, bare, base, changed, robot
@@ -33,7 +34,7 @@ def world(steps=W + 4):
 
 def turned(root, turn, shift):
     pos, quat, vel = root
-    return rotate(turn, pos) + shift, multiply(turn, quat), rotate(turn, vel)
+    return roma.quat_action(turn, pos) + shift, roma.quat_product(turn, quat), roma.quat_action(turn, vel)
 
 
 def part(root, first, count):
@@ -128,9 +129,9 @@ def test_what_is_not_denoised_again_stays_where_it_was_planned():
 @pytest.mark.parametrize("rest", ["ramp", (14, 4)], ids=str)
 def test_planning_in_a_moved_world_gives_the_moved_plan(rest):
     root, goal = world(), torch.tensor([2.0, -1.0, 0.0]).double().expand(B, 3)
-    turn, shift = from_yaw(normal(B, 1, seed=5)), normal(B, 1, 3, seed=6) * torch.tensor([1.0, 1.0, 0.0])
+    turn, shift = about("z", normal(B, 1, seed=5)), normal(B, 1, 3, seed=6) * torch.tensor([1.0, 1.0, 0.0])
     plans = drive(root, planner_of(), rest, goal)
-    moved = drive(turned(root, turn, shift), planner_of(), rest, rotate(turn[:, 0], goal) + shift[:, 0])
+    moved = drive(turned(root, turn, shift), planner_of(), rest, roma.quat_action(turn[:, 0], goal) + shift[:, 0])
     for plan, expected in zip(moved, (turned(plan, turn, shift) for plan in plans), strict=True):
         torch.testing.assert_close(plan[0], expected[0], rtol=0, atol=1e-6)
         torch.testing.assert_close(plan[2], expected[2], rtol=0, atol=1e-6)

@@ -2,11 +2,11 @@
 
 import math
 
+import roma
 import torch
 
 from datamodules.robots.kinematics import g1
 from datamodules.robots.recording import Recording
-from datamodules.robots.rotations import from_rotation_vector
 
 
 def unit(*shape, seed=0):
@@ -25,5 +25,5 @@ def motion(steps=60, fps=50.0, seed=0, name="walk"):
     middle, half = tree.limits.mean(1), (tree.limits[:, 1] - tree.limits[:, 0]) / 4
     joint_pos = middle + half * (t[:, None] * rate + phase).sin()
     root_pos = torch.stack((t + seed, 0.3 * (2 * t).sin(), 0.8 + 0.05 * (5 * t).cos()), dim=-1)
-    turn = from_rotation_vector(torch.stack((0.2 * (3 * t).sin(), 0.1 * t.cos(), t + math.pi / 2), dim=-1))
+    turn = roma.rotvec_to_unitquat(torch.stack((0.2 * (3 * t).sin(), 0.1 * t.cos(), t + math.pi / 2), dim=-1))
     return Recording(name, fps, root_pos=root_pos, root_quat=turn, joint_pos=joint_pos, joints=tree.joints)

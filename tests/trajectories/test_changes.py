@@ -3,16 +3,17 @@
 from dataclasses import replace
 
 import pytest
+import roma
 import torch
 
 from datamodules.core import DataError
 from datamodules.robots.jumps import Limits, clean, find_jumps, report
 from datamodules.robots.kinematics import KinematicTree, g1
 from datamodules.robots.recording import Recording, Slice
-from datamodules.robots.rotations import from_rotation_vector, multiply, yaw
 from datamodules.trajectories.features import robot_features
-from datamodules.trajectories.mirror import joint_signs, mirror_points, mirror_quaternions, mirrored, partners
+from datamodules.trajectories.mirror import joint_signs, mirror_points, mirrored, partners
 from datamodules.trajectories.resample import resample
+from litmotif.geometry import rotations
 
 from .robots import motion, normal, unit
 
@@ -23,7 +24,7 @@ CLOSE = {"rtol": 0, "atol": 1e-10}
 def wave(steps, fps):
     """A joint that is a sine, a root that turns and moves at constant speed."""
     t = torch.arange(steps, dtype=torch.float64)[:, None] / fps
-    quat = from_rotation_vector(t * torch.tensor([0.3, -0.4, 1.2], dtype=torch.float64))
+    quat = roma.rotvec_to_unitquat(t * torch.tensor([0.3, -0.4, 1.2], dtype=torch.float64))
     contacts = (t > 0.5).double()
     return Recording(
         "wave",
@@ -80,7 +81,9 @@ def broken():
     joint_pos, pos, quat = walk.joint_pos.clone(), walk.root_pos.clone(), walk.root_quat.clone()
     joint_pos[21:, 3] += 0.7
     pos[31:, 1] += 0.5
-    quat[41:] = multiply(quat[41:], from_rotation_vector(torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)))
+    quat[41:] = roma.quat_product(
+        quat[41:], roma.rotvec_to_unitquat(torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64))
+    )
     return replace(walk, joint_pos=joint_pos, root_pos=pos, root_quat=quat)
 
 
@@ -131,7 +134,9 @@ def even_tree():
                 "name": name,
                 "parent": None if parent < 0 else tree.bodies[parent],
                 "pos": ((tree._pos[row] + mirror_points(tree._pos[swap[row]])) / 2).tolist(),
-                "quat": (tree._quat[row] + mirror_quaternions(tree._quat[swap[row]])).tolist(),
+                "quat": roma.quat_xyzw_to_wxyz(
+                    tree._quat[row] + rotations.mirrored("y", tree._quat[swap[row]])
+                ).tolist(),
                 "joints": [
                     {"name": tree.joints[j], "axis": tree.axes[j].tolist(), "limits": tree.limits[j].tolist()}
                     for j in tree._hinges[row]
@@ -181,9 +186,9 @@ def test_kinematics_of_the_mirror_image_are_the_mirror_image_of_the_kinematics(t
     image_pos, image_quat = tree.forward(image.root_pos, image.root_quat, image.joint_pos)
     swap = partners(tree.bodies)
     torch.testing.assert_close(image_pos, mirror_points(pos[:, swap]), rtol=0, atol=atol)
-    dots = (image_quat * mirror_quaternions(quat[:, swap])).sum(-1).abs()
+    dots = (image_quat * rotations.mirrored("y", quat[:, swap])).sum(-1).abs()
     torch.testing.assert_close(dots, torch.ones_like(dots), rtol=0, atol=1e-9)
-    torch.testing.assert_close(yaw(image.root_quat), -yaw(walk.root_quat), **CLOSE)
+    torch.testing.assert_close(rotations.heading(image.root_quat), -rotations.heading(walk.root_quat), **CLOSE)
 
 
 def test_columns_follow_their_names():

@@ -10,9 +10,9 @@ from datamodules.core import DataError
 from datamodules.files import checks
 from datamodules.robots.kinematics import g1
 from datamodules.robots.recording import Recording, Slice
-from datamodules.robots.rotations import from_yaw
 from datamodules.trajectories.features import robot_features
 from datamodules.trajectories.readers import lerobot, minari, native, read_folder
+from litmotif.geometry.rotations import about
 
 from .robots import motion, normal
 from .test_readers_robot import csv_rows, write_csv
@@ -27,7 +27,7 @@ def base(steps=20, seed=0):
         "base",
         10.0,
         root_pos=normal(steps, 3, seed=seed) * flat,
-        root_quat=from_yaw(normal(steps, seed=seed + 1).sin() * 3),
+        root_quat=about("z", normal(steps, seed=seed + 1).sin() * 3),
         root_vel=normal(steps, 3, seed=seed + 2) * flat,
         planar=True,
         local=normal(steps, 3, seed=seed + 3),

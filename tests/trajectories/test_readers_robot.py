@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import roma
 import torch
 
 from datamodules.core import DataError
@@ -17,7 +18,7 @@ ORDERS = {"mujoco": (list(g1().bodies), list(g1().joints)), "physx": g1().breadt
 
 
 def csv_rows(recording):
-    return torch.cat((recording.root_pos, recording.root_quat[:, [1, 2, 3, 0]], recording.joint_pos), dim=1).numpy()
+    return torch.cat((recording.root_pos, recording.root_quat, recording.joint_pos), dim=1).numpy()
 
 
 def write_csv(path, rows):
@@ -34,7 +35,7 @@ def beyondmimic_arrays(recording, bodies, joints):
         "fps": np.array([recording.fps]),
         "joint_pos": recording.joint_pos[:, tree.rows(joints, "joints")].numpy(),
         "body_pos_w": pos[:, rows].numpy(),
-        "body_quat_w": quat[:, rows].numpy(),
+        "body_quat_w": roma.quat_xyzw_to_wxyz(quat[:, rows]).numpy(),
     }
 
 
@@ -82,7 +83,7 @@ def test_columns_of_joints_may_be_in_another_order(tmp_path):
 def test_a_quaternion_in_the_other_order_is_noticed(tmp_path):
     walk = motion()
     rows = csv_rows(walk)
-    rows[:, 3:7] = walk.root_quat.numpy()
+    rows[:, 3:7] = roma.quat_xyzw_to_wxyz(walk.root_quat).numpy()
     path = write_csv(tmp_path / "walk.csv", rows)
     with pytest.raises(DataError, match="quaternion=wxyz"):
         g1_csv.read(path, fps=50)

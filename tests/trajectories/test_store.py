@@ -3,16 +3,17 @@
 from dataclasses import replace
 
 import pytest
+import roma
 import torch
 
 from datamodules.core import DataError
 from datamodules.robots.kinematics import G1_TRACKED, g1
 from datamodules.robots.recording import Recording, Slice, common_layout
-from datamodules.robots.rotations import from_yaw, multiply, rotate
 from datamodules.splits import deal
 from datamodules.trajectories.features import robot_features, velocity
-from datamodules.trajectories.frames import each, frame_of, from_frame, to_character
 from datamodules.trajectories.store import TrajectoryStore
+from litmotif.geometry.frames import each, frame_of, from_frame, to_character
+from litmotif.geometry.rotations import about
 
 from .robots import motion, normal
 
@@ -42,7 +43,7 @@ def test_features_are_the_bodies_in_each_steps_own_frame():
     body_pos = columns(seen, "body_pos").unflatten(1, (-1, 3))
     torch.testing.assert_close(from_frame(each(frame), body_pos), pos, **CLOSE)
     body_vel = columns(seen, "body_vel").unflatten(1, (-1, 3))
-    world = rotate(from_yaw(frame.heading)[:, None], body_vel)
+    world = roma.quat_action(about("z", frame.heading)[:, None], body_vel)
     torch.testing.assert_close(world[1:-1], (pos[2:] - pos[:-2]) * walk.fps / 2, **CLOSE)
     torch.testing.assert_close(columns(seen, "joint_pos"), walk.joint_pos, **CLOSE)
     assert seen.layout["bodies"] == list(G1_TRACKED)
@@ -51,8 +52,10 @@ def test_features_are_the_bodies_in_each_steps_own_frame():
 
 def test_features_do_not_see_where_the_world_is():
     walk = motion()
-    turn, shift = from_yaw(torch.tensor(2.0, dtype=torch.float64)), torch.tensor([3.0, -1.0, 0.0])
-    moved = replace(walk, root_pos=rotate(turn, walk.root_pos) + shift, root_quat=multiply(turn, walk.root_quat))
+    turn, shift = about("z", torch.tensor(2.0, dtype=torch.float64)), torch.tensor([3.0, -1.0, 0.0])
+    moved = replace(
+        walk, root_pos=roma.quat_action(turn, walk.root_pos) + shift, root_quat=roma.quat_product(turn, walk.root_quat)
+    )
     torch.testing.assert_close(robot_features(moved, g1()).local, robot_features(walk, g1()).local, **CLOSE)
 
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import torch
 
+from litmotif.geometry.kinematics import local_rotations
+
 from ...files.arrays import Npz, npz
 from ...files.checks import naming, one_length
 from ..clip import Clip
-from ..skeleton import Skeleton, find_feet, local_rotations, vectors
+from ..skeleton import Skeleton, find_feet, vectors
 
 KEYS = ("rotation_xyzw", "root_translation", "node_names", "parent_indices", "local_translation")
 looks_like = npz(*KEYS)

@@ -10,6 +10,8 @@ import roma
 import torch
 from torch import Tensor
 
+from litmotif.geometry.rotations import slerp
+
 from ...core import DataError
 from ...files.checks import beginning, floats, one_fps
 from ..clip import Clip
@@ -79,11 +81,4 @@ def _even(
     row = torch.searchsorted(times, at.clamp_max(float(times[-1])), right=True).sub(1).clamp(0, len(times) - 2)
     share = ((at - times[row]) / (times[row + 1] - times[row])).clamp(0, 1)
     between = root[row] + share[:, None] * (root[row + 1] - root[row])
-    return rate, between, _slerp(rotations[row], rotations[row + 1], share)
-
-
-def _slerp(one: Tensor, two: Tensor, share: Tensor) -> Tensor:
-    """The shorter way from (T, J, 4) to (T, J, 4), a share (T,) of it."""
-    turn = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(one), two))
-    moved: Tensor = roma.quat_product(one, roma.rotvec_to_unitquat(share[:, None, None] * turn))
-    return moved
+    return rate, between, slerp(rotations[row], rotations[row + 1], share[:, None, None])

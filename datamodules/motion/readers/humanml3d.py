@@ -8,8 +8,9 @@ have positions only.
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
+
+from litmotif.geometry.odometry import humanml3d_positions
 
 from ...core import DataError
 from ...files.arrays import npy
@@ -79,32 +80,12 @@ def statistics(root: str | Path, feature_bias: float) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
-def positions(features: Tensor) -> Tensor:
-    """Joints (T, 22, 3) m in the world, y up, from features (T, 263): turns and steps add up from the first frame on.
-
-    The first frame stands at x = z = 0 and faces +z.
-    """
-    before = torch.cat((torch.zeros_like(features[:1, :3]), features[:-1, :3]))
-    angle = -2 * before[:, 0].cumsum(0)  # from the root's frame to the world
-    ground = _about_y(before[:, 1], before[:, 2], angle).cumsum(0)  # (T, 2): x, z
-    local = features[:, 4:67].reshape(-1, 21, 3)
-    turned = _about_y(local[..., 0], local[..., 2], angle[:, None]) + ground[:, None]
-    joints = torch.stack((turned[..., 0], local[..., 1], turned[..., 1]), dim=-1)
-    root = torch.stack((ground[:, 0], features[:, 3], ground[:, 1]), dim=-1)
-    return torch.cat((root[:, None], joints), dim=1)
-
-
-def _about_y(x: Tensor, z: Tensor, angle: Tensor) -> Tensor:
-    cos, sin = angle.cos(), angle.sin()
-    return torch.stack((cos * x + sin * z, cos * z - sin * x), dim=-1)
-
-
 def _clips(root: Path, key: str, prefix: str, fps: float, split: Split) -> list[Clip]:
     path = root / VECTORS / f"{key}.npy"
     features = _array(path)
     if features.ndim != 2 or features.shape[1] != COLUMNS:
         raise DataError(f"{path}: {tuple(features.shape)}: (T, {COLUMNS}) features are needed.")
-    joints = positions(features)
+    joints = humanml3d_positions(features)
     captions = tagged(text := root / TEXTS / f"{key}.txt")
     whole = Clip(
         prefix + key, fps, layout("humanml3d"), joints[:, 0], None, joints,

@@ -10,7 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from ...envs.mobile_base import DT, LIMITS, RADIUS, Motion, rotate, within_limits
+from litmotif.geometry.rotations import turned, wrapped
+
+from ...envs.mobile_base import DT, LIMITS, RADIUS, Motion, within_limits
 
 SLEW, YAW_SLEW = 2.0, 4.0  # m/s^2 and rad/s^2: how fast the controllers change their action
 CRUISE = 1.0  # m/s
@@ -20,11 +22,6 @@ _MARGIN, _CREEP = 0.15, 0.25  # m, kept from pillars; m/s, where that is violate
 _AWAY = 4.0  # 1/s: speed per violation of the margin
 _BLOCKED, _TURN = 4.0, 0.3  # rad: worth of a way that is blocked at once, share of a turn of the drive
 _FACE, _FACE_MAX = 2.0, 1.2  # 1/s, rad/s: turning towards where it drives
-
-
-def wrap(angle: Tensor) -> Tensor:
-    """Angles in [-pi, pi)."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def free_way(place: Tensor, direction: Tensor, obstacles: Tensor, most: Tensor) -> Tensor:
@@ -66,13 +63,13 @@ def towards(motion: Motion, goal: Tensor, obstacles: Tensor, cruise: Tensor | fl
     speed = (_APPROACH * distance).clamp(max=cruise)
     if obstacles.shape[1] == 0:
         return torch.stack((speed * bearing.cos(), speed * bearing.sin()), -1)
-    off = wrap(torch.arange(_DIRECTIONS, device=goal.device) * (2 * math.pi / _DIRECTIONS))  # (D,)
-    drive = rotate(motion.speed[:, :2], motion.pose[:, 2])
+    off = wrapped(torch.arange(_DIRECTIONS, device=goal.device) * (2 * math.pi / _DIRECTIONS))  # (D,)
+    drive = turned(motion.speed[:, :2], motion.pose[:, 2])
     course, moving = torch.atan2(drive[:, 1], drive[:, 0]).unsqueeze(1), torch.hypot(drive[:, 0], drive[:, 1])
     direction, look = bearing.unsqueeze(1) + off, distance.clamp(0.05, _LOOK)
     free = free_way(motion.pose[:, :2], torch.cat((direction, course), 1), obstacles, look)
     free, ahead = free[:, :-1], free[:, -1]
-    turn = moving.unsqueeze(1) * wrap(direction - course).abs()
+    turn = moving.unsqueeze(1) * wrapped(direction - course).abs()
     cost = off.abs() + _BLOCKED * (1.0 - free / look.unsqueeze(1)).square() + _TURN * turn
     best = cost.argmin(1, keepdim=True)
     # slow where the chosen way is short, and where the drive still leads into something
@@ -92,7 +89,7 @@ def _away(motion: Motion, obstacles: Tensor) -> Tensor:
 
 def facing(motion: Motion, velocity: Tensor, offset: Tensor | float = 0.0) -> Tensor:
     """The yaw rate (N,) that turns the base to where it drives, (N, 2) m/s, or ``offset`` rad to the left of it."""
-    error = wrap(torch.atan2(velocity[:, 1], velocity[:, 0]) + offset - motion.pose[:, 2])
+    error = wrapped(torch.atan2(velocity[:, 1], velocity[:, 0]) + offset - motion.pose[:, 2])
     moving = (torch.hypot(velocity[:, 0], velocity[:, 1]) / 0.3).clamp(max=1.0)
     return (_FACE * error).clamp(-_FACE_MAX, _FACE_MAX) * moving
 
@@ -115,4 +112,4 @@ def smooth(last: Tensor, wish: Tensor) -> Tensor:
 
 def to_speeds(motion: Motion, velocity: Tensor, yaw_rate: Tensor) -> Tensor:
     """Wanted speeds (N, 3) in the base's own frame for a velocity (N, 2) in the frame of ``motion``."""
-    return torch.cat((rotate(velocity, -motion.pose[:, 2]), yaw_rate.unsqueeze(1)), -1)
+    return torch.cat((turned(velocity, -motion.pose[:, 2]), yaw_rate.unsqueeze(1)), -1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from litmotif.errors import ArgumentError
+from litmotif.geometry.rotations import about, turned
 
 from ... import noise
 from ...envs.mobile_base import (
@@ -22,7 +23,6 @@ from ...envs.mobile_base import (
     Motion,
     advance,
     pillar_gap,
-    rotate,
     standing,
     wall_gap,
     within_limits,
@@ -44,7 +44,7 @@ class Episodes(NamedTuple):
 
     Attributes:
         root_pos: (E, T, 3) m, z = 0.
-        root_quat: (E, T, 4), unit quaternion w, x, y, z of the heading.
+        root_quat: (E, T, 4), unit quaternion x, y, z, w of the heading.
         root_vel: (E, T, 3) m/s, world frame.
         body_vel: (E, T, 2) m/s, forward and sideways in the base's own frame.
         yaw_rate: (E, T, 1) rad/s.
@@ -119,11 +119,11 @@ def record(num: int = 200, steps: int = 200, seed: int = 0) -> Episodes:
 
 def to_root(pose: Tensor, speed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Poses and speeds (..., 3) of ``Motion`` as root position (..., 3), quaternion (..., 4), velocity (..., 3)."""
-    half, flat = pose[..., 2:] / 2, torch.zeros_like(pose[..., :1])
+    flat = torch.zeros_like(pose[..., :1])
     return (
         torch.cat((pose[..., :2], flat), -1),
-        torch.cat((half.cos(), flat, flat, half.sin()), -1),
-        torch.cat((rotate(speed[..., :2], pose[..., 2]), flat), -1),
+        about("z", pose[..., 2]),
+        torch.cat((turned(speed[..., :2], pose[..., 2]), flat), -1),
     )
 
 

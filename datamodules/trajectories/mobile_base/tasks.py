@@ -19,6 +19,8 @@ from torch import Tensor
 
 from litmotif.batches.trajectories import History, Policy, Task, TaskName
 from litmotif.errors import ArgumentError
+from litmotif.geometry.frames import to_character
+from litmotif.geometry.rotations import turned
 
 from ... import noise
 from ...envs.mobile_base import (
@@ -28,12 +30,10 @@ from ...envs.mobile_base import (
     advance,
     into_frame,
     pillar_gap,
-    rotate,
     standing,
     wall_gap,
     within_limits,
 )
-from ..frames import to_character
 from .recordings import ActionNoise, to_root
 from .scenes import COMMANDS, Scene, draw, draw_scene, nearest_obstacles, polar
 
@@ -159,7 +159,7 @@ class _Run:
             obstacles = nearest_obstacles(scene, pose[:, :2], OBSTACLES, REACH)
             obstacles = torch.cat((into_frame(obstacles[..., :2], pose.unsqueeze(1)), obstacles[..., 2:]), -1)
         if scene.velocity is not None:
-            return Task(scene.task, rotate(scene.velocity[:, step * COMMANDS // self.steps], -pose[:, 2]))
+            return Task(scene.task, turned(scene.velocity[:, step * COMMANDS // self.steps], -pose[:, 2]))
         assert scene.goal is not None  # noqa: S101 (a scene has one or the other)
         return Task(scene.task, None, into_frame(scene.goal, pose), obstacles)
 
@@ -218,7 +218,7 @@ class _Run:
     def _command_error(self) -> Tensor:
         """The larger of the commands' mean velocity errors (N,) in m/s."""
         assert self.scene.velocity is not None  # noqa: S101
-        velocity = rotate(self.speeds[..., :2], self.poses[..., 2])[:, self.past + 1 :]
+        velocity = turned(self.speeds[..., :2], self.poses[..., 2])[:, self.past + 1 :]
         velocity = velocity.reshape(len(velocity), COMMANDS, -1, 2)[:, :, -round(SETTLED / DT) :]
         off = velocity - self.scene.velocity.unsqueeze(2)
         return torch.hypot(off[..., 0], off[..., 1]).mean(2).amax(1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+import roma
 import torch
 from torch import Tensor
 
@@ -56,7 +57,8 @@ def read(
     count = arrays["body_pos_w"].shape[1] if arrays["body_pos_w"].ndim == 3 else 0
     if count != len(bodies or tree.bodies):
         raise DataError(f"{path}: {count} bodies, {len(bodies or tree.bodies)} are named. Name each: bodies=[...].")
-    pos, quat = arrays.floats("body_pos_w", (count, 3)), arrays.quaternions("body_quat_w", (count, 4))
+    pos = arrays.floats("body_pos_w", (count, 3))
+    quat = roma.quat_wxyz_to_xyzw(arrays.quaternions("body_quat_w", (count, 4)))
     one_length(path, joint_pos=joint_pos, body_pos_w=pos, body_quat_w=quat)
     joint_names, body_names = _orders(path, tree, joint_pos, pos, quat, joints, bodies)
     root = body_names.index(tree.bodies[0])
@@ -105,7 +107,7 @@ def _orders(
         raise DataError(
             f"{path}: the motion is too still to tell the order of joints. Give joints=[...], bodies=[...]."
         )
-    rolled = parts[0], parts[1], parts[2][..., [3, 0, 1, 2]]
+    rolled = parts[0], parts[1], roma.quat_xyzw_to_wxyz(parts[2])  # as they are in the file
     if min(_error(tree, *rolled, *candidate) for candidate in candidates) <= TOLERANCE:
         raise DataError(f"{path}: body_quat_w is x y z w, the format has w x y z. Reorder its columns.")
     raise DataError(

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import roma
 import torch
 from torch import Tensor
 
 from litmotif.errors import ArgumentTypeError
+from litmotif.geometry.frames import Frame, to_world
+from litmotif.geometry.rotations import heading
 
 from ...core import DataError
 from ...files.arrays import Npz, npz
 from ...files.checks import one_fps
 from ...robots.recording import Recording, Slice, common_layout
-from ...robots.rotations import to_rotation_vector, yaw
-from ..frames import Frame, to_world
 
 KEYS = ("states", "actions", "episode_ends")
 looks_like = npz(*KEYS)
@@ -104,7 +105,8 @@ def _state_columns(recording: Recording) -> Tensor:
     """Root in the world and ``local``: (T, S)."""
     parts = [] if recording.local is None else [recording.local]
     if recording.root_pos is not None and recording.root_quat is not None and recording.root_vel is not None:
-        rot = yaw(recording.root_quat)[:, None] if recording.planar else to_rotation_vector(recording.root_quat)
+        turn = recording.root_quat
+        rot = heading(turn)[:, None] if recording.planar else roma.unitquat_to_rotvec(turn)
         flat = 2 if recording.planar else 3
         parts = [recording.root_pos[:, :flat], recording.root_vel[:, :flat], rot, *parts]
     return torch.cat(parts, dim=1)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from litmotif.errors import ArgumentError
+from litmotif.geometry.rotations import turned
 
-from ..frames import body_positions, rotate
+from ..frames import body_positions
 from .base import Cost, Values
 from .distance import barrier, length, to_boxes, to_discs, to_spheres
 
@@ -122,7 +123,7 @@ class AgentAvoidance(Cost):
             return self._near(here[:, None] - others).sum(dim=(1, 2))
         if self.poses is not None:
             poses = torch.as_tensor(self.poses).to(states)[:, None]  # (B, 1, 3)
-            here = rotate(here, poses[..., 2]) + poses[..., :2]
+            here = turned(here, poses[..., 2]) + poses[..., :2]
         apart = ~torch.eye(len(here), dtype=torch.bool, device=here.device)
         return (self._near(here[:, None] - here[None]).sum(dim=2) * apart).sum(dim=1) / 2
 

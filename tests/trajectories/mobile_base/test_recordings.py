@@ -8,7 +8,6 @@ import torch
 from datamodules import noise
 from datamodules.envs.mobile_base import DT, LIMITS, RADIUS, Motion, advance, pillar_gap, standing
 from datamodules.robots.recording import common_layout
-from datamodules.trajectories.frames import to_character
 from datamodules.trajectories.mobile_base import expert
 from datamodules.trajectories.mobile_base.recordings import (
     BEHAVIOURS,
@@ -27,6 +26,8 @@ from datamodules.trajectories.mobile_base.scenes import (
     draw_scene,
     nearest_obstacles,
 )
+from litmotif.geometry.frames import to_character
+from litmotif.geometry.rotations import wrapped
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def episodes():
 
 
 def _heading(quat):
-    return 2 * torch.atan2(quat[..., 3], quat[..., 0])
+    return 2 * torch.atan2(quat[..., 2], quat[..., 3])
 
 
 def _speeds(episodes):
@@ -50,7 +51,7 @@ def test_each_action_leads_from_its_state_to_the_next(episodes):
     start = Motion(pose[:, :-1].reshape(-1, 3), speed[:, :-1].reshape(-1, 3))
     after, _ = advance(start, episodes.actions[:, :-1].reshape(-1, 3))
     assert (after.pose[:, :2] - pose[:, 1:, :2].reshape(-1, 2)).abs().max() < 1e-4
-    assert expert.wrap(after.pose[:, 2] - pose[:, 1:, 2].reshape(-1)).abs().max() < 1e-4
+    assert wrapped(after.pose[:, 2] - pose[:, 1:, 2].reshape(-1)).abs().max() < 1e-4
     assert (after.speed - speed[:, 1:].reshape(-1, 3)).abs().max() < 1e-5
 
 

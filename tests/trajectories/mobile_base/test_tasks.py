@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from datamodules.envs.mobile_base import DT, Motion, into_frame, pillar_gap, rotate, wall_gap
+from datamodules.envs.mobile_base import DT, Motion, into_frame, pillar_gap, wall_gap
 from datamodules.trajectories.mobile_base.policies import BASELINES, expert, random, zero
 from datamodules.trajectories.mobile_base.scenes import TASKS, Scene
 from datamodules.trajectories.mobile_base.tasks import COMMAND_ERROR, SECONDS, _Run, rollout
+from litmotif.geometry.rotations import turned as rotated
 
 
 def _towards_the_goal(history, task):
@@ -128,7 +129,7 @@ def test_history_and_task_are_in_the_character_frame_of_now():
     past = r.paths[:, history.step - 4 : history.step + 1]
     assert torch.allclose(history.states[..., :2], into_frame(past[..., :2], now.unsqueeze(1)), atol=1e-4)
     assert torch.allclose(history.states[..., 4], past[..., 2] - now[:, 2:], atol=1e-4)
-    turned = rotate(history.states[..., 5:7], history.states[..., 4])  # own velocity, seen from now
+    turned = rotated(history.states[..., 5:7], history.states[..., 4])  # own velocity, seen from now
     assert torch.allclose(history.states[..., 2:4], turned, atol=1e-4)
     assert torch.allclose(task.waypoint, into_frame(r.scene.goal, now), atol=1e-5)
     discs = task.obstacles[0][task.obstacles[0, :, 2] < 1]

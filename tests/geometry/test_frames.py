@@ -1,12 +1,13 @@
 """Character frames: the way there and back, and what they must not see."""
 
 import pytest
+import roma
 import torch
 
-from datamodules.robots.rotations import from_yaw, multiply, rotate
-from datamodules.trajectories.frames import each, frame_of, from_frame, to_character, to_frame, to_world
+from litmotif.geometry.frames import each, frame_of, from_frame, to_character, to_frame, to_world
+from litmotif.geometry.rotations import about
 
-from .robots import normal, unit
+from ..trajectories.robots import normal, unit
 
 CLOSE = {"rtol": 0, "atol": 1e-10}
 B, W, CURRENT = 6, 9, 3
@@ -16,7 +17,7 @@ def windows(planar):
     pos, quat, vel = normal(B, W, 3, seed=1), unit(B, W, seed=2), normal(B, W, 3, seed=3)
     if planar:
         flat = torch.tensor([1.0, 1.0, 0.0])
-        return pos * flat, from_yaw(normal(B, W, seed=4)), vel * flat
+        return pos * flat, about("z", normal(B, W, seed=4)), vel * flat
     return pos, quat, vel
 
 
@@ -34,8 +35,8 @@ def test_round_trip(planar):
 @pytest.mark.parametrize("planar", [False, True])
 def test_turning_and_moving_the_world_changes_nothing(planar):
     pos, quat, vel = windows(planar)
-    turn, shift = from_yaw(normal(B, 1, seed=5)), normal(B, 1, 3, seed=6) * torch.tensor([1.0, 1.0, 0.0])
-    moved = rotate(turn, pos) + shift, multiply(turn, quat), rotate(turn, vel)
+    turn, shift = about("z", normal(B, 1, seed=5)), normal(B, 1, 3, seed=6) * torch.tensor([1.0, 1.0, 0.0])
+    moved = roma.quat_action(turn, pos) + shift, roma.quat_product(turn, quat), roma.quat_action(turn, vel)
     expected, _ = to_character(pos, quat, vel, CURRENT, planar)
     torch.testing.assert_close(to_character(*moved, CURRENT, planar)[0], expected, **CLOSE)
 

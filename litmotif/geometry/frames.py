@@ -6,10 +6,11 @@ up. What is said in it does not change when the world is turned about the vertic
 
 from typing import NamedTuple
 
+import roma
 import torch
 from torch import Tensor
 
-from ..robots.rotations import from_rotation_vector, from_yaw, multiply, rotate, to_rotation_vector, yaw
+from .rotations import about, heading
 
 
 class Frame(NamedTuple):
@@ -23,17 +24,19 @@ class Frame(NamedTuple):
 
 def frame_of(root_pos: Tensor, root_quat: Tensor) -> Frame:
     """The character frame of each root pose (..., 3), (..., 4)."""
-    return Frame(root_pos[..., :2], yaw(root_quat))
+    return Frame(root_pos[..., :2], heading(root_quat))
 
 
 def to_frame(frame: Frame, points: Tensor) -> Tensor:
     """Points (..., 3) of the world in ``frame`` (...)."""
-    return rotate(from_yaw(-frame.heading), points - _lifted(frame.origin))
+    seen: Tensor = roma.quat_action(about("z", -frame.heading), points - _lifted(frame.origin))
+    return seen
 
 
 def from_frame(frame: Frame, points: Tensor) -> Tensor:
     """Points (..., 3) of ``frame`` (...) in the world."""
-    return rotate(from_yaw(frame.heading), points) + _lifted(frame.origin)
+    turned: Tensor = roma.quat_action(about("z", frame.heading), points)
+    return turned + _lifted(frame.origin)
 
 
 def each(frame: Frame) -> Frame:
@@ -58,11 +61,12 @@ def to_character(
         planar (B, W, 2 + 2 + 1) with headings in (-pi, pi]; and the frame (B,) it is in.
     """
     frame = frame_of(root_pos[:, current], root_quat[:, current])
-    back = from_yaw(-frame.heading)[:, None]  # (B, 1, 4)
-    pos, vel, rot = to_frame(each(frame), root_pos), rotate(back, root_vel), multiply(back, root_quat)
+    back = about("z", -frame.heading)[:, None]  # (B, 1, 4)
+    pos, vel = to_frame(each(frame), root_pos), roma.quat_action(back, root_vel)
+    rot = roma.quat_product(back, root_quat)
     if planar:
-        return torch.cat((pos[..., :2], vel[..., :2], yaw(rot)[..., None]), dim=-1), frame
-    return torch.cat((pos, vel, to_rotation_vector(rot)), dim=-1), frame
+        return torch.cat((pos[..., :2], vel[..., :2], heading(rot)[..., None]), dim=-1), frame
+    return torch.cat((pos, vel, roma.unitquat_to_rotvec(rot)), dim=-1), frame
 
 
 def to_world(root: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,11 +80,11 @@ def to_world(root: Tensor, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
         Position (B, W, 3) m, quaternion (B, W, 4), velocity (B, W, 3) m/s; height 0 and no tilt where planar.
     """
     if root.shape[-1] == 5:
-        pos, vel, rot = _lifted(root[..., :2]), _lifted(root[..., 2:4]), from_yaw(root[..., 4])
+        pos, vel, rot = _lifted(root[..., :2]), _lifted(root[..., 2:4]), about("z", root[..., 4])
     else:
-        pos, vel, rot = root[..., :3], root[..., 3:6], from_rotation_vector(root[..., 6:9])
-    turn = from_yaw(frame.heading)[:, None]  # (B, 1, 4)
-    return from_frame(each(frame), pos), multiply(turn, rot), rotate(turn, vel)
+        pos, vel, rot = root[..., :3], root[..., 3:6], roma.rotvec_to_unitquat(root[..., 6:9])
+    turn = about("z", frame.heading)[:, None]  # (B, 1, 4)
+    return from_frame(each(frame), pos), roma.quat_product(turn, rot), roma.quat_action(turn, vel)
 
 
 def _lifted(flat: Tensor) -> Tensor:
