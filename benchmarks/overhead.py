@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader
 
 import callbacks
 from lit_models.cli import main as litmotif
-from lit_models.cpo.network import RunningMoments
+from lit_models.core.normalizer import Standardizer
 from lit_models.cpo.on_policy import OnPolicy
 
 CONFIGS = {
@@ -143,7 +143,7 @@ class Plain:
         samples, targets, report = module._samples(rollout, batch)
         report |= module.update_policy(samples)
         report |= module._fit_critics(samples, targets, source)
-        module.observation_moments.merge(RunningMoments.sums(rollout.observation))
+        module.observation_moments.merge(Standardizer.sums(rollout.observation))
         for name, value in report.items():
             self._note(f"train/{name}", value)
 

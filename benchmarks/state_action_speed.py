@@ -174,8 +174,7 @@ def training_rates(
 ) -> dict[str, float]:
     """Windows a second of either style, side by side: medians over the rounds."""
     settings = yaml.safe_load(configs.find("state_action/g1_small").read_text())["model"]["init_args"]
-    model = lit_models.StateActionDDPM(data.layout, data.history, data.horizon, **settings)
-    model.normalizer.fit(**data.statistics)
+    model = lit_models.StateActionDDPM(data.layout, data.history, data.horizon, data.statistics, **settings)
     sides = {style: Training(model, data, batch, device) for style in ("ours", "by_hand")}
     for side in sides.values():
         side.ours(1)  # warm up, compile

@@ -58,7 +58,7 @@ class MotionClips(SplitDataModule):
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
 
-    links = ("skeleton", "features", "max_frames", "audio_size")
+    links = ("skeleton", "features", "max_frames", "audio_size", "statistics")
     prompt = MotionPrompt
 
     def __init__(
@@ -119,11 +119,11 @@ class MotionClips(SplitDataModule):
         return self.frames
 
     @cached_property
-    def statistics(self) -> dict[str, Tensor]:
+    def statistics(self) -> dict[str, list[float]]:
         """Mean and standard deviation (F,) over all frames of the training split; never of a file by itself."""
         frames = torch.cat([row.motion for row in self.split("train").rows]).double()
         std = frames.std(dim=0, correction=0).clamp_min(self.hparams["std_floor"])
-        return {"mean": frames.mean(dim=0).float(), "std": std.float()}
+        return {"mean": frames.mean(dim=0).tolist(), "std": std.tolist()}
 
     # ------------------------------------------------------------------ results
     def clip(self, motion: Tensor, name: str, caption: str = "") -> Clip:

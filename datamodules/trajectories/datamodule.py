@@ -94,7 +94,7 @@ class Trajectories(SplitDataModule):
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
 
-    links = ("layout", "history", "horizon")
+    links = ("layout", "history", "horizon", "statistics")
 
     def __init__(
         self,
@@ -140,12 +140,13 @@ class Trajectories(SplitDataModule):
         """Names, sizes, units and frames of the columns, joints with their limits, bodies, steps a second."""
         return self.split("train").store.layout
 
-    @property
-    def statistics(self) -> dict[str, Tensor]:
+    @cached_property
+    def statistics(self) -> dict[str, list[float]]:
         """Mean and standard deviation of each column over the training windows, as a normaliser takes them."""
         train = self.split("train")
         store, floor = train.store, self.hparams["std_floor"]
-        return store.statistics(train.starts, train.length, self.history, floor)._asdict()
+        found = store.statistics(train.starts, train.length, self.history, floor)
+        return {name: value.tolist() for name, value in found._asdict().items()}
 
     # ------------------------------------------------------------------ trying plans
     def feet(self, states: Tensor) -> Tensor | None:

@@ -36,7 +36,7 @@ def describe(module: LightningModule) -> dict[str, Any]:
 
 
 def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[str]) -> None:
-    """Refuse a checkpoint of another class, or of another value of a hyper-parameter of ``shape``.
+    """Refuse a checkpoint of another class, of another value of a hyper-parameter of ``shape``, or of other tensors.
 
     Args:
         checkpoint: what was read.
@@ -44,7 +44,7 @@ def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[
         shape: keys of hyper-parameters, see ``hparams.keys``.
 
     Raises:
-        CheckpointError: names both classes, or the hyper-parameter and both its values.
+        CheckpointError: names both classes, the hyper-parameter and both its values, or a tensor that is missing.
     """
     written = checkpoint.get("litmotif", {}).get("class", type(module).__name__)
     if written != type(module).__name__:
@@ -59,6 +59,11 @@ def require_fit(checkpoint: dict[str, Any], module: LightningModule, shape: Set[
                 f"{name} is {plain(old[name])} in the checkpoint and {plain(now[name])} here: they do not fit. Give it "
                 "the checkpoint's value, or train a new model."
             )
+    if "state_dict" in checkpoint and (lacking := sorted(module.state_dict().keys() - checkpoint["state_dict"].keys())):
+        raise CheckpointError(
+            f"The checkpoint has no {lacking[0]}{f' and {len(lacking) - 1} more' if lacking[1:] else ''}: an earlier "
+            "version, or a network of other layers, wrote it. Give it the config of its run, or train a new model."
+        )
 
 
 def written_hparams(checkpoint: Mapping[str, Any], owner: type) -> dict[str, Any]:

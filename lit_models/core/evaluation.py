@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
+from litmotif.errors import ArgumentError
 from litmotif.names import BOUNDS
 
 from .module import BaseModule
+from .normalizer import Standardizer
 
 MODEL = "model"
 """The row of the table of results whose metrics go by their names alone."""
@@ -115,6 +117,19 @@ class EvaluatedModule(BaseModule):
         """The datamodule of this run, or None."""
         return getattr(self.trainer, "datamodule", None)
 
+    def setup(self, stage: str) -> None:
+        """Refuse to train in units that nobody has told.
+
+        Raises:
+            ValueError: no statistics of the data.
+        """
+        parts = [part for part in self.modules() if isinstance(part, Standardizer) and not part.running]
+        if stage == "fit" and not all(part.fitted for part in parts):
+            raise ArgumentError(
+                f"{type(self).__name__}(statistics=None): in which units are the columns? Give those of the data, "
+                "statistics=data.statistics."
+            )
+
     @abstractmethod
     def results(self, split: str) -> dict[str, Tensor]:
         """All that is logged of a split, by name; the next one begins anew."""
@@ -135,16 +150,10 @@ class EvaluatedModule(BaseModule):
 class GenerativeModule(EvaluatedModule):
     """A module that completes held-out batches, in physical units, and shows what it made.
 
-    A subclass sets ``evaluation`` and ``normalizer``, and says how a batch is evaluated and shown.
+    A subclass sets ``evaluation``, and says how a batch is evaluated and shown.
     """
 
     evaluation: Evaluation
-    normalizer: Any
-
-    def setup(self, stage: str) -> None:
-        """Take the statistics of the data; a checkpoint brings its own afterwards."""
-        if not self.normalizer.fitted and hasattr(self.data, "statistics"):
-            self.normalizer.fit(**self.data.statistics)
 
     @abstractmethod
     def evaluate(self, batch: Any) -> Any:

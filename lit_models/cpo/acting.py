@@ -11,9 +11,10 @@ from litmotif.errors import ArgumentError
 from litmotif.seeding import generator
 
 from ..core.evaluation import MODEL, EvaluatedModule, by_row
+from ..core.normalizer import Standardizer
 from .environments import EvaluationLike
 from .metrics import EpisodeStatistics, feasibility_first
-from .network import CategoricalPolicy, GaussianPolicy, Network, Policy, RunningMoments
+from .network import CategoricalPolicy, GaussianPolicy, Network, Policy
 
 
 class Acting(EvaluatedModule):
@@ -62,7 +63,7 @@ class Acting(EvaluatedModule):
             )
         kind: Any = GaussianPolicy if action_kind == "continuous" else CategoricalPolicy
         self.policy: Policy = kind(observation_size, action_size, self.group(Network))
-        self.observation_moments = RunningMoments(observation_size)
+        self.observation_moments = Standardizer(observation_size, running=True, limit=10.0)
         self._evaluated: dict[str, EpisodeStatistics] = {}
 
     # ------------------------------------------------------------------ acting

@@ -216,49 +216,6 @@ class Critics(nn.Module):
         return hidden.squeeze(-1).T  # (B, K)
 
 
-class RunningMoments(nn.Module):
-    """Mean and variance of all rows seen so far, merged by count (Chan, Golub and LeVeque 1979), in float64.
-
-    Args:
-        size: numbers in a row.
-    """
-
-    count: Tensor
-    mean: Tensor
-    square: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("square", torch.zeros(size, dtype=torch.float64))  # sum of squared deviations
-
-    @staticmethod
-    def sums(rows: Tensor) -> Tensor:
-        """(1 + 2 size,) count, sum and sum of squares of rows (..., size): what processes add up."""
-        flat = rows.reshape(-1, rows.shape[-1]).double()
-        return torch.cat((flat.new_tensor([len(flat)]), flat.sum(0), flat.square().sum(0)))
-
-    def merge(self, sums: Tensor) -> None:
-        """Take in rows by their ``sums``."""
-        count, (total, squares) = sums[0], sums[1:].view(2, -1)
-        mean = total / count
-        shift, whole = mean - self.mean, self.count + count
-        self.square += (squares - count * mean * mean).clamp(min=0.0) + shift * shift * self.count * count / whole
-        self.mean += shift * count / whole
-        self.count.copy_(whole)
-
-    @property
-    def std(self) -> Tensor:
-        """(size,) standard deviation; 1 where nothing varies or nothing was seen."""
-        std = (self.square / self.count.clamp(min=1.0)).sqrt()
-        return torch.where(std > 1e-6, std, torch.ones_like(std))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Standardise (..., size), within 10 deviations."""
-        return ((rows - self.mean.to(rows.dtype)) / self.std.to(rows.dtype)).clamp(-10.0, 10.0)
-
-
 def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)

@@ -16,11 +16,12 @@ from litmotif.batches.rollouts import Rollout
 from litmotif.errors import ArgumentError, LitmotifError
 
 from ..core import optim
+from ..core.normalizer import Standardizer
 from .acting import Acting
 from .advantage import Discounts, gae
 from .environments import CollectorLike
 from .metrics import excess, scale, share
-from .network import Critics, Distribution, Network, RunningMoments
+from .network import Critics, Distribution, Network
 from .samples import Samples, sample_index
 from .trust_region import Floats
 
@@ -93,7 +94,7 @@ class OnPolicy(Acting):
         self.limited = [number for number, name in enumerate(self.cost_names) if name in self.limits]
         signals = 1 + len(self.cost_names)
         self.critics = Critics(self.hparams["observation_size"], signals, self.group(Network))
-        self.value_moments = RunningMoments(signals)
+        self.value_moments = Standardizer(signals, running=True)
         self.lengths: Tensor
         self.register_buffer("lengths", torch.zeros(2, dtype=torch.float64))  # steps, ends; fading
         self.margins: Tensor
@@ -127,7 +128,7 @@ class OnPolicy(Acting):
             samples, targets, report = self._samples(rollout, batch)
             report |= self.update_policy(samples)
             report |= self._fit_critics(samples, targets, source)
-            observed = RunningMoments.sums(rollout.observation)
+            observed = Standardizer.sums(rollout.observation)
             self.observation_moments.merge(self.reduce(observed))
         report["steps_per_second"] = samples.count / (time.perf_counter() - began)
         self.log_steps({f"train/{name}": value for name, value in report.items()}, PROGRESS)
@@ -144,7 +145,7 @@ class OnPolicy(Acting):
             old = Distribution(old.location, old.log_std.clone())
             action = rollout.action.flatten(0, 1)
             length, means = self._episode_means(rollout, signals, batch)
-            moments = self.reduce(RunningMoments.sums(advantages))
+            moments = self.reduce(Standardizer.sums(advantages))
             count = int(moments[0])
             mean, square = (moments[1:] / count).view(2, -1)
             centred = advantages.flatten(0, 1) - mean.float()  # (S, K)
@@ -193,16 +194,14 @@ class OnPolicy(Acting):
 
     def _values(self, observation: Tensor) -> Tensor:
         """(B, K) in the unit of the signals, from standardised observations (B, D)."""
-        moments = self.value_moments
-        values: Tensor = self.critics(observation)
-        return values * moments.std.float() + moments.mean.float()
+        return self.value_moments.physical(self.critics(observation))
 
     def _episode_means(self, rollout: Rollout, signals: Tensor, batch: CollectorLike) -> tuple[float, Floats]:
         """Mean episode length, and the mean reward and costs a step (K,)."""
         ended = rollout.ended
         whole = rollout.age.to(ended.device)[ended].sum().double()
         counted = torch.stack((ended.sum().double(), whole))
-        packed = self.reduce(torch.cat((RunningMoments.sums(signals)[: 1 + signals.shape[-1]], counted)))
+        packed = self.reduce(torch.cat((Standardizer.sums(signals)[: 1 + signals.shape[-1]], counted)))
         steps, total, ends, whole = packed[0], packed[1:-2], packed[-2], packed[-1]
         limit = batch.max_episode_steps
         self.lengths.mul_(0.9).add_(torch.stack((whole if limit is None else steps, ends)))
@@ -280,7 +279,7 @@ class OnPolicy(Acting):
         """Take in the targets' moments and keep every value as it was (van Hasselt et al. 2016, eq. 3-4)."""
         moments = self.value_moments
         mean, std = moments.mean.clone(), moments.std.clone()
-        moments.merge(self.reduce(RunningMoments.sums(targets)))
+        moments.merge(self.reduce(Standardizer.sums(targets)))
         weight, bias = self.critics.weights[-1], self.critics.biases[-1]  # (K, H, 1), (K, 1, 1)
         ratio = (std / moments.std).view(-1, 1, 1)
         with torch.no_grad():

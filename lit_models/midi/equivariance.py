@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from litmotif.errors import ArgumentError
 
-from .network import InputNormalizer
+from ..core.normalizer import Standardizer
 from .residual import ResidualBlock
 from .stack import LayerStack
 
@@ -99,7 +99,7 @@ def average(values: Tensor, classes: Sequence[int]) -> Tensor:
     return (total / orbit.bincount(minlength=number))[orbit]
 
 
-def commute(network: nn.Module, normalizer: InputNormalizer, features: Sequence[str], outputs: Sequence[str]) -> None:
+def commute(network: nn.Module, normalizer: Standardizer, features: Sequence[str], outputs: Sequence[str]) -> None:
     """Let a stack of dense layers and residual blocks commute with transposition.
 
     Args:

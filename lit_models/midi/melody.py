@@ -16,13 +16,14 @@ from litmotif.seeding import generator
 from ..core.checkpoint import load
 from ..core.evaluation import MODEL
 from ..core.modes import evaluating
+from ..core.normalizer import Standardizer
 from .evaluation import Score
 from .generated import MadeMelodies
 from .generation import Choice, Encoder, continue_roll
 from .losses import Term, keys_nll, mean
 from .metrics import KeyDetection, Likelihood, found_keys
 from .module import SequenceModule
-from .network import Hidden, InputNormalizer, MelodyNetwork
+from .network import Hidden, MelodyNetwork
 from .pitch import pitch_stack
 from .transformer import CausalTransformer
 
@@ -123,7 +124,8 @@ class MelodyTransformer(SequenceModule):
         """Two backbones more."""
         sizes, network = (self.hparams["input_size"], self.hparams["output_size"]), self.group(MelodyNetwork)
         if network.backbone == "pitch_tcn":
-            self.normalizer = InputNormalizer(sizes[0])  # one scale for all keys
+            one = {"mean": [0.0] * sizes[0], "std": [1.0] * sizes[0]}
+            self.normalizer = Standardizer(sizes[0], one)  # one scale for all keys
             return pitch_stack(*sizes, network)
         return CausalTransformer(*sizes, network) if network.backbone == "transformer" else super().make_network()
 

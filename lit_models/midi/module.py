@@ -10,10 +10,11 @@ from litmotif.batches.music import MusicBatch
 from litmotif.errors import ArgumentError, LitmotifError
 
 from ..core.evaluation import EvaluatedModule
+from ..core.normalizer import Standardizer
 from . import baselines
 from .evaluation import Evaluation, Probabilities, Score, headline_sums, pooled
 from .losses import Term, mean, valid_frames, with_total
-from .network import Hidden, InputNormalizer, Network, make_stack
+from .network import Hidden, Network, make_stack
 from .stack import LayerStack, State
 
 RARE = 1e-3
@@ -74,7 +75,11 @@ class SequenceModule(EvaluatedModule):
         ):
             if given and len(given) != size:
                 raise ArgumentError(f"{name} has {len(given)} entries for {size} columns.")
-        self.normalizer = InputNormalizer(input_size, input_mean, input_std)
+        statistics = {
+            "mean": [0.0] * input_size if input_mean is None else list(input_mean),
+            "std": [1.0] * input_size if input_std is None else list(input_std),
+        }
+        self.normalizer = Standardizer(input_size, statistics, features or None, "input_", constants="centre")
         self.network = self.make_network()
         self.activation = self.last(dim=-1) if self.last is nn.Softmax else self.last()
         self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32))

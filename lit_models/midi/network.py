@@ -1,11 +1,9 @@
-"""Backbones by name, and the normalisation of their inputs."""
+"""Backbones by name."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from litmotif.errors import ArgumentError
 
@@ -57,35 +55,6 @@ class MelodyNetwork(Network):
 
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
-
-
-class InputNormalizer(nn.Module):
-    """(x - mean) / std, a column at a time; a column that never changes is only centred.
-
-    Args:
-        size: columns F.
-        mean: of each column; None for 0.
-        std: of each column; None for 1.
-
-    Raises:
-        ValueError: not one number a column.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, size: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
-        super().__init__()
-        for name, values, neutral in (("mean", mean, 0.0), ("std", std, 1.0)):
-            given = torch.tensor([neutral] * size if values is None else list(values), dtype=torch.float32)
-            if given.shape != (size,):
-                raise ArgumentError(f"input_{name} has {len(given)} numbers for input_size={size} columns.")
-            self.register_buffer(name, given)
-        self.std[self.std == 0] = 1.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (..., F)."""
-        return (x - self.mean) / self.std  # (..., F)
 
 
 def make_stack(network: Network, hidden: Hidden, input_size: int, output_size: int) -> LayerStack:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from litmotif.errors import ArgumentError
 
+from ..core.normalizer import Standardizer
 from ..diffusion.process import Diffusion, uniform_path
 from ..diffusion.samplers import DDIM, Denoiser, Noise, Sampler, Streams, classifier_free
-from .network import Standardised
 
 Inpainting = Literal["clean", "replace", "repaint"]
 INPAINTINGS = ("clean", "replace", "repaint")
@@ -236,7 +236,7 @@ class Generation:
     @torch.no_grad()
     def physical(
         self,
-        normalizer: Standardised,
+        normalizer: Standardizer,
         lengths: Sequence[int],
         sources: Sequence[torch.Generator],
         condition: Condition | None = None,
@@ -247,7 +247,7 @@ class Generation:
         device, told = normalizer.mean.device, None
         if given is not None:
             given = Given(given.values.to(device), given.known.to(device))
-            told = Given(normalizer.standardise(given.values), given.known)
+            told = Given(normalizer(given.values), given.known)
         motion = normalizer.physical(self.generate(lengths, sources, condition, told, overlap, device))
         count = torch.tensor(list(lengths), device=device)
         valid = torch.arange(motion.shape[1], device=device) < count[:, None]  # (B, T)

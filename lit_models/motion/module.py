@@ -13,6 +13,7 @@ from litmotif.seeding import generator
 
 from ..core.evaluation import GenerativeModule
 from ..core.modes import evaluating
+from ..core.normalizer import Standardizer, Statistics
 from ..diffusion.process import LossWeighting, PredictionType
 from ..diffusion.sampler_names import SamplerName, make_sampler
 from ..diffusion.schedules import BetaSchedule, make_diffusion, scaled
@@ -21,7 +22,7 @@ from .generation import Condition, Generation, Given, Inpainting, beginning
 from .judge.module import load_evaluator
 from .judge.motion_evaluation import Keys, MotionEvaluation
 from .losses import MotionLosses, NoiseWeighting
-from .network import MotionTransformer, Standardised
+from .network import MotionTransformer
 from .objective import Draw, MotionObjective
 from .skeleton import MotionLayout
 from .text import make_text_encoder
@@ -39,6 +40,7 @@ class MotionDDPM(GenerativeModule):
         features: what the columns mean, from the data.
         max_frames: longest motion, from the data.
         audio_size: features of a frame of sound, 0 for none, from the data.
+        statistics: mean and standard deviation of the columns, from the data.
         hidden_size: token width.
         num_layers: blocks.
         num_heads: attention heads.
@@ -81,7 +83,6 @@ class MotionDDPM(GenerativeModule):
     )
     entries: ClassVar[tuple[str, ...]] = ("forward",)
     evaluation: MotionEvaluation
-    normalizer: Standardised
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class MotionDDPM(GenerativeModule):
         features: dict[str, Any],
         max_frames: int,
         audio_size: int = 0,
+        statistics: Statistics | None = None,
         hidden_size: int = 128,
         num_layers: int = 4,
         num_heads: int = 4,
@@ -120,7 +122,7 @@ class MotionDDPM(GenerativeModule):
         super().__init__(**kwargs)
         h, size = self.hparams, features["size"]
         self.layout = MotionLayout(skeleton, features)
-        self.normalizer = Standardised(size)
+        self.normalizer = Standardizer(size, statistics)
         self.text = make_text_encoder(text_encoder, text_size)
         widths: dict[str, Any] = {"text_size": 0 if self.text is None else self.text.size, "audio_size": audio_size}
         self.network = MotionTransformer(size, num_train_timesteps, **widths, **{name: h[name] for name in NETWORK})
@@ -134,7 +136,7 @@ class MotionDDPM(GenerativeModule):
         self.evaluation = MotionEvaluation(self.layout, sorted(self.losses.weights))
 
     def setup(self, stage: str) -> None:
-        """Take the statistics of the data, and the evaluator."""
+        """Take the evaluator."""
         super().setup(stage)
         if stage != "predict":
             self.evaluation.judge_by(load_evaluator(self.hparams["evaluator"], self.hparams["features"]))

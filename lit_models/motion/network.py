@@ -1,7 +1,6 @@
 """Networks of motion: its units, an encoder of sound, and the denoiser, a DiT over frames under text and sound."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,53 +25,6 @@ def sinusoids(length: int, size: int) -> Tensor:
     omega = torch.exp(torch.arange(half) * (-math.log(10_000.0) / half))
     angle = torch.arange(length)[:, None] * omega
     return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :size]
-
-
-class Standardised(nn.Module):
-    """Standard units of motion: it keeps the statistics of the columns, which lie in the checkpoint.
-
-    Args:
-        size: columns F.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("std", torch.ones(size))
-
-    def fit(self, mean: Any, std: Any) -> None:
-        """Take the statistics of the training data, each (F,); columns that do not vary have a std of 1.
-
-        Raises:
-            ValueError: a wrong length, or a std that is not positive.
-        """
-        for name, value in (("mean", mean), ("std", std)):
-            found = torch.as_tensor(value, dtype=torch.float32)
-            if found.shape != self.mean.shape or (name == "std" and not bool((found > 0).all())):
-                raise ArgumentError(
-                    f"{name} of shape {tuple(found.shape)}: ({len(self.mean)},), and a std is positive."
-                )
-            getattr(self, name).copy_(found)
-
-    @property
-    def fitted(self) -> bool:
-        """Whether there are statistics."""
-        return bool(self.mean.any()) or bool((self.std != 1).any())
-
-    def normalise(self, motion: Tensor, valid: Tensor) -> Tensor:
-        """From physical units (B, T, F), 0 where no frame exists."""
-        return torch.where(valid[..., None], self.standardise(motion), 0.0)
-
-    def standardise(self, motion: Tensor) -> Tensor:
-        """From physical units (..., F), all of which exist."""
-        return (motion - self.mean) / self.std
-
-    def physical(self, motion: Tensor) -> Tensor:
-        """Back to physical units (B, T, F)."""
-        return motion * self.std + self.mean
 
 
 class AudioEncoder(nn.Module):

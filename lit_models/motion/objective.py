@@ -10,10 +10,10 @@ from torch import Tensor
 from litmotif.batches.motion import MotionBatch
 from litmotif.errors import ArgumentError
 
+from ..core.normalizer import Standardizer
 from ..diffusion.process import Diffusion, LossWeighting
 from .generation import Condition, Network
 from .losses import MotionLosses
-from .network import Standardised
 
 
 class Draw(NamedTuple):
@@ -54,7 +54,7 @@ class MotionObjective:
 
     max_frames: int
     losses: MotionLosses
-    normalizer: Standardised
+    normalizer: Standardizer
     diffusion: Diffusion
     loss_weighting: LossWeighting = "uniform"
     snr_gamma: float = 5.0
@@ -94,7 +94,7 @@ class MotionObjective:
         """Every loss (B,) of what the network makes of noisy motions; ``losses.total`` adds them up."""
         noise, levels, drop = draw
         diffusion = self.diffusion.to(noise.device)
-        x0 = self.normalizer.normalise(batch.motion, batch.valid)
+        x0 = self.normalizer(batch.motion, batch.valid)
         x = diffusion.add_noise(x0, noise, levels)
         if condition.drop is not None:
             drop = drop | condition.drop

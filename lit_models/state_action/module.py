@@ -11,6 +11,7 @@ from litmotif.seeding import generator
 
 from ..core.evaluation import GenerativeModule
 from ..core.modes import evaluating
+from ..core.normalizer import Statistics
 from ..diffusion.guidance import Guidance, GuidanceSettings
 from ..diffusion.process import LossWeighting, PredictionType, TimestepSpacing
 from ..diffusion.rolling import Rolling
@@ -44,6 +45,7 @@ class StateActionDDPM(GenerativeModule):
         layout: of the columns, from the data.
         history: past steps N of a window, from the data.
         horizon: future steps H of a window, from the data.
+        statistics: mean and standard deviation of the columns, from the data.
         hidden_size: token width.
         num_layers: blocks.
         num_heads: attention heads.
@@ -98,6 +100,7 @@ class StateActionDDPM(GenerativeModule):
         layout: dict[str, Any],
         history: int,
         horizon: int,
+        statistics: Statistics | None = None,
         hidden_size: int = 128,
         num_layers: int = 4,
         num_heads: int = 4,
@@ -133,7 +136,7 @@ class StateActionDDPM(GenerativeModule):
         super().__init__(**kwargs)
         h, length = self.hparams, history + 1 + horizon
         self.layout, self.history = StateLayout.from_plain(layout), history
-        self.normalizer = Normalizer(self.layout, emphasis, mixtures)
+        self.normalizer = Normalizer(self.layout, emphasis, mixtures, statistics)
         sizes = (self.normalizer.state_size, self.normalizer.action_size, length)
         self.network = StateActionTransformer(*sizes, **{name: h[name] for name in NETWORK})
         self.objective = make_objective(history, length, **{name: h[name] for name in OBJECTIVE})

@@ -1,6 +1,5 @@
 """From physical units to what the network sees, and back."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,9 +7,8 @@ from torch import Tensor, nn
 
 from litmotif.errors import ArgumentError
 
+from ..core.normalizer import Standardizer, Statistics
 from .layout import StateLayout
-
-STATISTICS = ("state_mean", "state_std", "action_mean", "action_std")
 
 
 class Normalizer(nn.Module):
@@ -28,26 +26,27 @@ class Normalizer(nn.Module):
         layout: of states and actions.
         emphasis: the factor c > 1; None or 0 for no mixtures.
         mixtures: how many, E; None takes one for each column of a state, as in the first paper.
+        statistics: as ``fit`` takes them; None for later.
         seed: of A.
 
     Raises:
         ValueError: an emphasis of at most 1, mixtures without emphasis, or a layout with nothing to emphasise.
     """
 
-    state_mean: Tensor
-    state_std: Tensor
-    action_mean: Tensor
-    action_std: Tensor
     mixing: Tensor
 
     def __init__(
-        self, layout: StateLayout, emphasis: float | None = None, mixtures: int | None = None, seed: int = 0
+        self,
+        layout: StateLayout,
+        emphasis: float | None = None,
+        mixtures: int | None = None,
+        statistics: Statistics | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.layout = layout
-        for name in STATISTICS:
-            size = layout.state_size if name.startswith("state") else layout.action_size
-            self.register_buffer(name, torch.full((size,), torch.nan))
+        self.states = Standardizer(layout.state_size, names=layout.state_names, prefix="state_")
+        self.actions = Standardizer(layout.action_size, names=layout.action_names, prefix="action_")
         if not emphasis and mixtures:
             raise ArgumentError(
                 f"mixtures={mixtures} without emphasis: set emphasis above 1, 6 say, or mixtures to null."
@@ -64,10 +63,11 @@ class Normalizer(nn.Module):
         self.emphasis = emphasis
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("mixing", torch.randn((rows, layout.state_size), generator=generator))
-        self._fitted = False
         self._maps: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
         self._bounds: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor]]] = {}
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
+        if statistics is not None:
+            self.fit(**statistics)
 
     @property
     def state_size(self) -> int:
@@ -82,9 +82,7 @@ class Normalizer(nn.Module):
     @property
     def fitted(self) -> bool:
         """Whether there are statistics."""
-        if not self._fitted:  # then it stays: reading a buffer makes the device wait
-            self._fitted = not bool(self.state_std.isnan().any())
-        return self._fitted
+        return self.states.fitted and self.actions.fitted
 
     def fit(self, state_mean: Any, state_std: Any, action_mean: Any, action_std: Any) -> None:
         """Take statistics of the training data.
@@ -98,12 +96,8 @@ class Normalizer(nn.Module):
         Raises:
             ValueError: a wrong length, a number that is not finite, or a column that does not vary; names the columns.
         """
-        given = dict(zip(STATISTICS, (state_mean, state_std, action_mean, action_std), strict=True))
-        found = {name: torch.as_tensor(value, dtype=torch.float64).cpu() for name, value in given.items()}
-        for stream, names in (("state", self.layout.state_names), ("action", self.layout.action_names)):
-            _check(stream, found[f"{stream}_mean"], found[f"{stream}_std"], names)
-        for name, value in found.items():
-            getattr(self, name).copy_(value)
+        self.states.fit(state_mean, state_std)
+        self.actions.fit(action_mean, action_std)
         self._bounds.clear()
 
     def normalise(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,8 +114,7 @@ class Normalizer(nn.Module):
             RuntimeError: there are no statistics yet.
         """
         self._require_statistics()
-        states = self._mixed((states - self.state_mean) / self.state_std)
-        return states, (actions - self.action_mean) / self.action_std
+        return self._mixed(self.states(states)), self.actions(actions)
 
     def physical(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """From streams to physical units, differentiable.
@@ -136,8 +129,7 @@ class Normalizer(nn.Module):
             RuntimeError: there are no statistics yet.
         """
         self._require_statistics()
-        states, actions = self._plain(streams[0]), streams[1]
-        return states * self.state_std + self.state_mean, actions * self.action_std + self.action_mean
+        return self.states.physical(self._plain(streams[0])), self.actions.physical(streams[1])
 
     def within_limits(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Streams whose joints, in states and in actions that are joint positions, lie within their limits.
@@ -163,7 +155,7 @@ class Normalizer(nn.Module):
         if not len(self.mixing):
             return states
         with torch.autocast(states.device.type, enabled=False):
-            states = states.to(torch.promote_types(states.dtype, self.state_mean.dtype))
+            states = states.to(torch.promote_types(states.dtype, torch.float32))
             mixed, gain = self._maps_of(states)
             mixtures, states = states[..., : len(mixed)], states[..., len(mixed) :]
             return states + (mixtures - states @ mixed.T) @ gain.T  # small numbers: they round better than x
@@ -177,13 +169,14 @@ class Normalizer(nn.Module):
                 for limit, infinite in zip(
                     zip(*layout.joint_limits, strict=True), (-torch.inf, torch.inf), strict=True
                 ):
-                    angles = self.state_mean.new_tensor(limit)
-                    columns = torch.full_like(self.state_mean, infinite)
+                    angles = self.mixing.new_tensor(limit)
+                    columns = self.mixing.new_full((layout.state_size,), infinite)
                     if "joint_pos" in layout:
                         columns[layout.slice("joint_pos")] = angles
-                    acted = angles if layout.action_is_joint_position else torch.full_like(self.action_mean, infinite)
-                    columns = (columns - self.state_mean) / self.state_std
-                    found.append((columns.to(states), ((acted - self.action_mean) / self.action_std).to(states)))
+                    acted = (
+                        angles if layout.action_is_joint_position else angles.new_full((layout.action_size,), infinite)
+                    )
+                    found.append((self.states(columns).to(states), self.actions(acted).to(states)))
             (low, acted_low), (high, acted_high) = found
             self._bounds[key] = [(low, high), (acted_low, acted_high)]
         return self._bounds[key]
@@ -213,27 +206,5 @@ class Normalizer(nn.Module):
 def _forget(module: nn.Module, _: object) -> None:
     """What was worked out from the buffers before others were loaded."""
     if isinstance(module, Normalizer):
-        module._fitted = False
         module._maps.clear()
         module._bounds.clear()
-
-
-def _check(stream: str, mean: Tensor, std: Tensor, names: Sequence[str]) -> None:
-    for name, value in (("mean", mean), ("std", std)):
-        if value.shape != (len(names),):
-            raise ArgumentError(f"{stream}_{name} has shape {tuple(value.shape)}; the layout has {len(names)} columns.")
-        bad = [names[index] for index in (~value.isfinite()).nonzero().flatten().tolist()]
-        if bad:
-            raise ArgumentError(f"{stream}_{name} is not finite in {_some(bad)}: the data has gaps, or too few rows.")
-    resolution = torch.finfo(torch.float32).eps * mean.abs()  # below this float32 sees a constant
-    still = [names[index] for index in (std <= resolution).nonzero().flatten().tolist()]
-    if still:
-        raise ArgumentError(
-            f"{stream}_std is zero in {_some(still)}: the column does not vary over the training data. Leave it out of "
-            "the layout, or give it a std of 1 if it may vary later."
-        )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more

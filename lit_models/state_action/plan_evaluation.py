@@ -29,8 +29,8 @@ def hold_last(truth: Plan, history: int) -> Plan:
 def pure_noise(truth: Plan, history: int, normalizer: Normalizer, noise: tuple[Tensor, ...]) -> Plan:
     """What is not known drawn from a normal law of each column, without regard to the past."""
     size = truth.states.shape[-1]
-    states = noise[0][..., -size:] * normalizer.state_std + normalizer.state_mean  # without the emphasis projection
-    actions = noise[1] * normalizer.action_std + normalizer.action_mean
+    states = normalizer.states.physical(noise[0][..., -size:])  # without the emphasis projection
+    actions = normalizer.actions.physical(noise[1])
     return Plan(
         torch.cat([truth.states[:, : history + 1], states[:, history + 1 :]], dim=1),
         torch.cat([truth.actions[:, :history], actions[:, history:]], dim=1),

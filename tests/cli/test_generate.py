@@ -108,7 +108,7 @@ def test_motion_from_text_and_a_beginning(in_tmp, monkeypatch, capsys):
     entry = REGISTRY["MotionDDPM"]
     options = dict(entry.tiny_data)
     data = MotionClips(**options)
-    links = {name: getattr(data, name) for name in ("skeleton", "features", "max_frames", "audio_size")}
+    links = {name: getattr(data, name) for name in data.links}
     torch.manual_seed(0)
     module = MotionDDPM(**links | dict(entry.tiny))
     for weights in module.network.parameters():

@@ -13,6 +13,7 @@ import lit_models
 from lit_models.core.checkpoint import CheckpointError
 from lit_models.core.evaluation import without_twin
 from lit_models.core.hparams import keys, require_plain
+from lit_models.core.normalizer import Standardizer
 
 from .cases import NAMES, each_step, make, make_data, make_trainer, noisy, same_state
 
@@ -70,6 +71,24 @@ def test_hyper_parameters_are_plain_and_checkpoints_load_without_pickle(name, wh
     require_plain(whole.module.hparams, name)
     checkpoint = torch.load(next(whole.folder.glob("*.ckpt")), weights_only=True)
     assert checkpoint["litmotif"]["class"] == name
+
+
+def test_statistics_of_the_data_reach_it_by_its_links_alone(name):
+    """And by nothing in between: neither a hook of the trainer nor the datamodule that it holds."""
+    module, data = make(name)
+    given = [part for part in module.modules() if isinstance(part, Standardizer) and not part.running]
+    assert all(part.fitted for part in given)
+    for link in {"statistics", "input_mean", "input_std"}.intersection(data.links):
+        assert module.hparams[link] == getattr(data, link)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_in_words(name, whole, tmp_path):
+    checkpoint = torch.load(whole.folder / "end.ckpt", weights_only=True)
+    missing = sorted(checkpoint["state_dict"])[-1]
+    del checkpoint["state_dict"][missing]
+    module, _ = make(name, **noisy(name))
+    with pytest.raises(CheckpointError, match=f"has no {missing}: an earlier version"):
+        module.on_load_checkpoint(checkpoint)
 
 
 def test_load_gives_back_the_same_module_in_eval_mode(name, whole):

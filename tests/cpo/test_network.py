@@ -3,7 +3,7 @@
 import torch
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
-from lit_models.cpo.network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, Network, RunningMoments
+from lit_models.cpo.network import CategoricalPolicy, Critics, Distribution, GaussianPolicy, Network
 
 
 def gaussians(seed):
@@ -56,24 +56,3 @@ def test_critics_are_separate_networks_evaluated_together():
         torch.testing.assert_close(together[:, k], hidden[:, 0])
     together[:, 1].sum().backward()
     assert all((p.grad[[0, 2]] == 0).all() and (p.grad[1] != 0).any() for p in critics.parameters())
-
-
-def test_moments_merged_by_count_are_those_of_all_rows_together():
-    g = torch.Generator().manual_seed(0)
-    parts = [torch.randn(n, 3, generator=g) * s + m for n, s, m in ((5, 1.0, 0.0), (700, 3.0, 50.0), (1, 0.0, -2.0))]
-    moments = RunningMoments(3)
-    for part in parts:
-        moments.merge(RunningMoments.sums(part))
-    rows = torch.cat(parts).double()
-    torch.testing.assert_close(moments.mean, rows.mean(0))
-    torch.testing.assert_close(moments.std, rows.std(0, unbiased=False))
-    halves = RunningMoments(3)  # two processes
-    halves.merge(RunningMoments.sums(rows[:300]) + RunningMoments.sums(rows[300:]))
-    torch.testing.assert_close(halves.mean, moments.mean)
-
-
-def test_moments_begin_as_the_identity_and_bound_what_they_pass():
-    moments = RunningMoments(2)
-    rows = torch.tensor([[0.5, -3.0]])
-    assert torch.equal(moments(rows), rows)
-    assert moments(torch.tensor([[1e6, -1e6]])).tolist() == [[10.0, -10.0]]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import lit_models
-from lit_models.midi.network import InputNormalizer, Network, make_stack
+from lit_models.core.normalizer import Standardizer
+from lit_models.midi.network import Network, make_stack
 from lit_models.midi.stack import LayerStack
 
 from .songs import NAMES
@@ -126,11 +127,11 @@ def test_dropout_is_for_training_only():
 
 
 def test_inputs_are_normalised_and_a_column_that_never_changes_is_only_centred():
-    normalizer = InputNormalizer(3, [1.0, 2.0, 3.0], [2.0, 0.0, 0.5])
+    normalizer = Standardizer(3, {"mean": [1.0, 2.0, 3.0], "std": [2.0, 0.0, 0.5]}, constants="centre")
     found = normalizer(torch.tensor([[3.0, 5.0, 4.0]]))
     torch.testing.assert_close(found, torch.tensor([[1.0, 3.0, 2.0]]))
-    with pytest.raises(ValueError, match="input_mean has 2 numbers for input_size=3"):
-        InputNormalizer(3, [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"input_mean has shape \(2,\) for 64 columns"):
+        lit_models.GroovePredictor(input_mean=[1.0, 2.0])
 
 
 def test_unknown_backbones_are_refused():

@@ -26,10 +26,8 @@ def speech():
 
 def make(data, **changes):
     torch.manual_seed(0)
-    linked = {name: getattr(data, name) for name in ("skeleton", "features", "max_frames", "audio_size")}
-    module = lit_models.MotionDDPM(**linked | merged(TINY, changes))
-    module.normalizer.fit(**data.statistics)
-    return module
+    linked = {name: getattr(data, name) for name in data.links}
+    return lit_models.MotionDDPM(**linked | merged(TINY, changes))
 
 
 def trainer(folder, *extra, **changes):

@@ -30,9 +30,7 @@ def data():
 
 def make(data, **changes):
     torch.manual_seed(0)
-    module = lit_models.StateActionDDPM(data.layout, HISTORY, HORIZON, **merged(TINY, changes))
-    module.normalizer.fit(**data.statistics)
-    return module
+    return lit_models.StateActionDDPM(data.layout, HISTORY, HORIZON, data.statistics, **merged(TINY, changes))
 
 
 def window(data, rows=3):
@@ -57,10 +55,12 @@ def logged(module, data, folder, stage="validate"):
 
 def test_it_takes_the_statistics_of_the_data_and_keeps_them(data, tmp_path):
     module = lit_models.StateActionDDPM(data.layout, HISTORY, HORIZON, **TINY)
-    assert not module.normalizer.fitted
     run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0)
+    with pytest.raises(ValueError, match=r"StateActionDDPM\(statistics=None\): in which units"):
+        run.fit(module, data)
+    module = make(data)
     run.fit(module, data)
-    torch.testing.assert_close(module.normalizer.state_std, data.statistics["state_std"])
+    torch.testing.assert_close(module.normalizer.states.std, torch.tensor(data.statistics["state_std"]))
     run.save_checkpoint(tmp_path / "end.ckpt")
     loaded = lit_models.load(tmp_path / "end.ckpt")
     batch = window(data)

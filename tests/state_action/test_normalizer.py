@@ -68,14 +68,14 @@ def test_the_projection_is_that_of_the_paper():
     off = normal(*streams[0].shape, seed=9, dtype=torch.float64)  # leaves the image of the projection
     found, _ = normalizer.physical((off, actions))
     least_squares = torch.linalg.lstsq(whole, off.reshape(-1, off.shape[-1]).T).solution.T.reshape(states.shape)
-    torch.testing.assert_close(found, least_squares * normalizer.state_std + normalizer.state_mean)
+    torch.testing.assert_close(found, least_squares * normalizer.states.std + normalizer.states.mean)
 
 
 def test_emphasis_gives_the_root_more_of_every_mixture():
     normalizer = fitted(robot, emphasis=6.0)
     states, actions = data(robot, 1, torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda x: normalizer.normalise(x, actions[0, 0])[0], states[0, 0])
-    share = (jacobian * normalizer.state_std)[: robot.state_size].square().sum(dim=0)
+    share = (jacobian * normalizer.states.std)[: robot.state_size].square().sum(dim=0)
     assert share[:9].sum() / share.sum() == pytest.approx(9 * 36 / (9 * 36 + 15), abs=0.03)
 
 

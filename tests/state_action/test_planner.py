@@ -73,7 +73,7 @@ def test_the_model_sees_the_past_clean_and_what_it_says_is_what_comes_out():
         assert torch.equal(x[1][:, :N], clean[1][:, :N])
         assert (levels[0][:, : N + 1] == 0).all()
         assert (levels[0][:, N + 1 :] == levels[1][:, N:][:, :1]).all()
-    told = planner.normalizer.state_mean + 2 * planner.normalizer.state_std
+    told = planner.normalizer.states.mean + 2 * planner.normalizer.states.std
     torch.testing.assert_close(plan.states[:, N + 1 :], told.expand_as(plan.states[:, N + 1 :]))
 
 

@@ -60,7 +60,7 @@ def test_a_motion_is_in_one_split_only(tmp_path):
 
 def test_statistics_standardise_the_training_windows():
     data = make()
-    batch, s = every(data, "train"), data.statistics
+    batch, s = every(data, "train"), {name: torch.tensor(value) for name, value in data.statistics.items()}
     for values, mean, std in ((batch.states, "state_mean", "state_std"), (batch.actions, "action_mean", "action_std")):
         flat = ((values - s[mean]) / s[std]).flatten(0, 1)
         torch.testing.assert_close(flat.mean(dim=0), torch.zeros(flat.shape[1]), rtol=0, atol=1e-4)

@@ -13,6 +13,7 @@ from litmotif.errors import ArgumentError
 
 from ...core.checkpoint import load, plain
 from ...core.evaluation import MODEL, EvaluatedModule, Evaluation
+from ...core.normalizer import Statistics
 from ..text import make_text_encoder
 from .distribution import TextRetrieval
 from .network import MotionAutoencoder, TextMotionEvaluator
@@ -27,6 +28,7 @@ class MotionEvaluator(EvaluatedModule):
 
     Args:
         features: what the columns mean, from the data.
+        statistics: mean and standard deviation of the columns, from the data.
         hidden_size: channels.
         feature_size: of both spaces.
         text_encoder: ``hashed``, a folder with a text model, or None for the auto-encoder alone, see ``MotionDDPM``.
@@ -42,6 +44,7 @@ class MotionEvaluator(EvaluatedModule):
     def __init__(
         self,
         features: dict[str, Any],
+        statistics: Statistics | None = None,
         hidden_size: int = 128,
         feature_size: int = 64,
         text_encoder: str | None = "hashed",
@@ -51,25 +54,17 @@ class MotionEvaluator(EvaluatedModule):
     ) -> None:
         super().__init__(**kwargs)
         size = features["size"]
-        self.autoencoder = MotionAutoencoder(size, hidden_size, feature_size)
+        self.autoencoder = MotionAutoencoder(size, hidden_size, feature_size, statistics)
         self.text = make_text_encoder(text_encoder, text_size)
         self.common: TextMotionEvaluator | None = None
         if self.text is not None:
-            self.common = TextMotionEvaluator(size, self.text.size, hidden_size, feature_size, temperature)
+            self.common = TextMotionEvaluator(size, self.text.size, hidden_size, feature_size, temperature, statistics)
         contrast = None if self.common is None else self.common.contrast
         self.evaluation = Evaluation(
             (),
             autoencoder={row: MeanMetric() for row in (MODEL, "constant")},
             retrieval={row: TextRetrieval(shuffled=row != MODEL, contrast=contrast) for row in (MODEL, "shuffled")},
         )
-
-    def setup(self, stage: str) -> None:
-        """Take the statistics of the data; a checkpoint brings its own afterwards."""
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if hasattr(data, "statistics"):
-            for judge in (self.autoencoder, self.common):
-                if judge is not None:
-                    judge.fit(**data.statistics)
 
     # ------------------------------------------------------------------ features
     @property
@@ -113,8 +108,7 @@ class MotionEvaluator(EvaluatedModule):
     # ------------------------------------------------------------------ evaluation
     def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
         """What is lost on the way through the vector, and whether held-out motions find their texts."""
-        mean = self.autoencoder.mean.expand_as(batch.motion)
-        constant = self.autoencoder.error(self.autoencoder.normalise(mean, batch.valid), batch.motion, batch.valid)
+        constant = self.autoencoder.error(torch.zeros_like(batch.motion), batch.motion, batch.valid)
         for row, lost in ((MODEL, self.autoencoder.loss(batch.motion, batch.valid)), ("constant", constant)):
             self.evaluation.kinds["autoencoder"][row].update(lost, len(batch.motion))
         common = self.common_features(batch.motion, batch.valid, batch.captions)

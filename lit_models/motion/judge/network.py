@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from litmotif.errors import ArgumentError
 
-from ..network import Standardised
+from ...core.normalizer import Standardizer, Statistics
 
 STRIDE = 8
 """Frames behind one step of the encoder's last layer."""
@@ -71,17 +71,21 @@ class _Up(nn.Module):
         return (mixed + x) * mask
 
 
-class MotionAutoencoder(Standardised):
+class MotionAutoencoder(nn.Module):
     """From a motion to a vector and back: the vector is its feature for FID and FGD.
 
     Args:
         size: columns F.
         hidden_size: channels.
         feature_size: length D of the vector.
+        statistics: of the columns, see ``Standardizer``.
     """
 
-    def __init__(self, size: int, hidden_size: int = 128, feature_size: int = 64) -> None:
-        super().__init__(size)
+    def __init__(
+        self, size: int, hidden_size: int = 128, feature_size: int = 64, statistics: Statistics | None = None
+    ) -> None:
+        super().__init__()
+        self.normalizer = Standardizer(size, statistics)
         self.encoder = MotionEncoder(size, hidden_size, feature_size)
         self.start = nn.Linear(feature_size, hidden_size)
         self.place = nn.Linear(hidden_size, hidden_size)
@@ -90,7 +94,7 @@ class MotionAutoencoder(Standardised):
 
     def features(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Physical motion (B, T, F) and frames that exist (B, T) bool, a prefix, to vectors (B, D)."""
-        return self.encoder(self.normalise(motion, valid), valid)  # type: ignore[no-any-return]
+        return self.encoder(self.normalizer(motion, valid), valid)  # type: ignore[no-any-return]
 
     def decode(self, features: Tensor, valid: Tensor) -> Tensor:
         """Normalised motion (B, T, F) of vectors (B, D), 0 where ``valid`` (B, T) is not."""
@@ -111,7 +115,7 @@ class MotionAutoencoder(Standardised):
 
     def error(self, decoded: Tensor, motion: Tensor, valid: Tensor) -> Tensor:
         """That of normalised ``decoded`` (B, T, F) for physical ``motion`` (B, T, F): a scalar."""
-        x = self.normalise(motion, valid)
+        x: Tensor = self.normalizer(motion, valid)
         error = torch.where(valid[..., None], decoded - x, 0.0)  # (B, T, F)
         both = (valid[:, 1:] & valid[:, :-1])[..., None]
         moved = (error.diff(dim=1) * both).square().sum() / both.sum().clamp(min=1)
@@ -122,7 +126,7 @@ SAME = 1e-6
 """Largest difference between the features of one text in different rows of a matrix product."""
 
 
-class TextMotionEvaluator(Standardised):
+class TextMotionEvaluator(nn.Module):
     """Motions and texts on one unit sphere, a motion near its text (Radford et al., arXiv:2103.00020, section 2.3).
 
     Args:
@@ -131,21 +135,29 @@ class TextMotionEvaluator(Standardised):
         hidden_size: channels.
         feature_size: of the common space, D.
         temperature: at the start of training, > 0; learned in its logarithm, and never below 0.01.
+        statistics: of the columns, see ``Standardizer``.
     """
 
     def __init__(
-        self, size: int, text_size: int, hidden_size: int = 128, feature_size: int = 64, temperature: float = 0.1
+        self,
+        size: int,
+        text_size: int,
+        hidden_size: int = 128,
+        feature_size: int = 64,
+        temperature: float = 0.1,
+        statistics: Statistics | None = None,
     ) -> None:
-        super().__init__(size)
+        super().__init__()
         if temperature <= 0:
             raise ArgumentError(f"temperature={temperature}: a positive number, such as 0.1.")
+        self.normalizer = Standardizer(size, statistics)
         self.encoder = MotionEncoder(size, hidden_size, feature_size)
         self.text = nn.Sequential(nn.Linear(text_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, feature_size))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def features(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Physical motion (B, T, F) and frames that exist (B, T) bool, a prefix, to unit vectors (B, D)."""
-        return F.normalize(self.encoder(self.normalise(motion, valid), valid), dim=-1)
+        return F.normalize(self.encoder(self.normalizer(motion, valid), valid), dim=-1)
 
     def embed_text(self, text: Tensor) -> Tensor:
         """Text embeddings (B, D_text) to unit vectors (B, D)."""

@@ -28,7 +28,8 @@ def data():
 def judge_of(data, **changes):
     torch.manual_seed(0)
     sizes = {"hidden_size": 48, "feature_size": 16, "text_size": 32}
-    return lit_models.MotionEvaluator(data.features, **merged(sizes, {"optimizer": {"lr": 3e-3}}, changes))
+    changes = merged(sizes, {"optimizer": {"lr": 3e-3}}, changes)
+    return lit_models.MotionEvaluator(data.features, data.statistics, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -59,15 +59,15 @@ def test_decoded_padding_never_matters_either(clips):
 @pytest.mark.parametrize("make", [autoencoder, evaluator])
 def test_statistics_are_used_and_kept(make, clips):
     network, again = make(), make(seed=1)
-    network.fit([0.5] * SIZE, [2.0] * SIZE)
+    network.normalizer.fit([0.5] * SIZE, [2.0] * SIZE)
     plain = make()
     torch.testing.assert_close(network.features(clips, VALID), plain.features((clips - 0.5) / 2, VALID))
     again.load_state_dict(network.state_dict())
     assert torch.equal(again.features(clips, VALID), network.features(clips, VALID))
-    with pytest.raises(ValueError, match=r"mean of shape \(2,\)"):
-        network.fit([0.0] * 2, [1.0] * SIZE)
-    with pytest.raises(ValueError, match="std is positive"):
-        network.fit([0.0] * SIZE, [0.0] * SIZE)
+    with pytest.raises(ValueError, match=r"mean has shape \(2,\)"):
+        network.normalizer.fit([0.0] * 2, [1.0] * SIZE)
+    with pytest.raises(ValueError, match="std is zero in 0, 1"):
+        network.normalizer.fit([0.0] * SIZE, [0.0] * SIZE)
 
 
 def train(network, steps, *batch, lr=3e-3):
@@ -100,7 +100,7 @@ def test_the_autoencoder_learns_and_tells_motion_from_noise(clips):
 
 def test_the_loss_of_the_autoencoder_is_the_error_of_what_exists(clips):
     network = autoencoder()
-    x = network.normalise(clips, VALID)
+    x = network.normalizer(clips, VALID)
     error = (network.decode(network.features(clips, VALID), VALID) - x).detach()
     squares = sum(error[b, :t].square().sum() for b, t in enumerate((24, 17, 9))) / (24 + 17 + 9)
     moved = sum(error[b, :t].diff(dim=0).square().sum() for b, t in enumerate((24, 17, 9))) / (23 + 16 + 8)
