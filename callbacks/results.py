@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from litmotif.files import write_atomically
 from litmotif.names import BOUNDS
 
 Results = dict[str, dict[str, float]]
-LIMIT = "limit"
+LIMIT, ENV_STEPS, COST_RATE = "limit", "env_steps", "cost_rate_"
 MOST_COLUMNS = 8
 """More metrics than that stand below one another."""
 
@@ -26,8 +27,8 @@ class ResultsTable(Callback):
 
     A metric logged as ``test/success`` fills the row of the model; ``test/success/random`` fills the row ``random``;
     ``test/success/low`` and ``test/success/high`` are the bounds of its interval. Where ``test/cost_NAME/limit`` stands
-    beside a cost, a line under the table names the limits that are exceeded; where the module counts ``env_steps``,
-    another one says what training has taken.
+    beside a cost, a line under the table names the limits that are exceeded; where the module has ``experienced()``,
+    environment steps and costs, another one says what training has taken.
 
     Args:
         title: above the table.
@@ -68,14 +69,17 @@ class ResultsTable(Callback):
         state = checkpoint.get("callbacks", {}).get(self.state_key, {})
         self._seconds = self._seconds or state.get("seconds", 0.0)
 
-    def _effort(self, results: Results) -> str | None:
-        """Of a policy: environment steps, wall time, steps a second."""
-        steps = results.get("env_steps", {}).get("value", 0.0)
-        if not steps or not self._seconds:
+    def _effort(self, experienced: Mapping[str, float]) -> str | None:
+        """What a policy has learned from: environment steps, wall time, steps a second, and what they cost."""
+        steps, seconds = experienced.get(ENV_STEPS, 0.0), self._seconds
+        if not steps:
             return None
-        return (
-            f"Trained on {steps:,.0f} environment steps in {self._seconds:,.0f} s of wall time: "
-            f"{steps / self._seconds:,.0f} a second, validation included."
+        costs = [
+            f"{name.removeprefix(COST_RATE)} {rate:.3g}" for name, rate in experienced.items() if name != ENV_STEPS
+        ]
+        took = f" in {seconds:,.0f} s of wall time, {steps / seconds:,.0f} a second" if seconds else ""
+        return f"Trained on {steps:,.0f} environment steps{took}" + (
+            f"; mean cost of each of them: {', '.join(costs)}." if costs else "."
         )
 
     # ------------------------------------------------------------------ the table
@@ -95,7 +99,8 @@ class ResultsTable(Callback):
             return
         console = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width of its own
         console.print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}"))
-        for line in filter(None, (verdict(results), self._effort(results))):
+        experienced: Callable[[], Mapping[str, float]] = getattr(pl_module, "experienced", dict)
+        for line in filter(None, (verdict(results), self._effort(experienced()))):
             console.print(line)
         if folder and not getattr(trainer, "fast_dev_run", False):
             content = json.dumps(

@@ -293,12 +293,6 @@ class OnPolicy(Acting):
         rates = zip(self.cost_names, costs, strict=True)
         return {"env_steps": steps} | {f"cost_rate_{name}": total / max(steps, 1.0) for name, total in rates}
 
-    def on_test_epoch_end(self) -> None:
-        """What the policy reaches and costs, and what learning it has taken and cost."""
-        super().on_test_epoch_end()
-        for name, value in self.experienced().items():
-            self.log(f"test/{name}", value)
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint of before experience was counted tells 0."""
         super().on_load_checkpoint(checkpoint)

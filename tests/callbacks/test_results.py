@@ -1,10 +1,11 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from callbacks import ResultsTable
-from callbacks.results import collect
+from callbacks.results import collect, verdict
 
 from .bench import Line, make_trainer
 
@@ -144,3 +145,41 @@ def test_two_processes_report_once(tmp_path, capfd):
     judge(tmp_path, ResultsTable(), strategy="ddp_fork", devices=2, use_distributed_sampler=False)
     assert capfd.readouterr().out.count("Scored, test") == 1
     assert (tmp_path / "results.json").exists()
+
+
+class Limited(Line):
+    """Costs with limits of any sign, and a count of what it has learned from."""
+
+    def test_step(self, batch, batch_idx):
+        costs = {"jerk": (4.55, 4.5), "override": (2.0, 3.0), "wage": (-2.0, -5.0)}
+        for name, (cost, limit) in costs.items():
+            self.log_dict({f"test/cost_{name}": cost, f"test/cost_{name}/limit": limit})
+
+    def experienced(self):
+        return {"env_steps": 5_000.0, "cost_rate_jerk": 0.25}
+
+
+def test_a_line_names_the_limits_that_are_exceeded_and_another_what_training_took(tmp_path, capsys):
+    table = ResultsTable()
+    trainer = make_trainer(tmp_path, table)
+    trainer.fit(Limited())
+    capsys.readouterr()
+    trainer.test(Limited(), verbose=False)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Limits exceeded: jerk 4.55 > 4.5, wage -2 > -5; kept: override 2 <= 3." in printed
+    assert "Trained on 5,000 environment steps in" in printed
+    assert "a second; mean cost of each of them: jerk 0.25." in printed
+
+
+def test_the_seconds_of_a_run_go_on_where_it_does():
+    table, again = ResultsTable(), ResultsTable()
+    saved, fit = {"callbacks": {}}, SimpleNamespace(state=SimpleNamespace(fn="fit"))
+    table._began -= 100.0
+    table.on_save_checkpoint(fit, None, saved)
+    again.on_load_checkpoint(fit, None, saved)
+    assert again._seconds == pytest.approx(100.0, abs=5.0)
+
+
+def test_without_limits_there_is_no_verdict():
+    assert verdict({"return": {"value": 1.0}}) is None
+    assert verdict({"cost_a": {"value": 1.0, "limit": 1.0}}) == "All limits kept: a 1 <= 1."
