@@ -12,7 +12,7 @@ from litmotif.batches.music import MusicBatch
 from ..core import evaluation
 from ..core.evaluation import MODEL
 from .baselines import constant_logits
-from .metrics import Found, Likelihood, gathered
+from .metrics import Likelihood, gathered
 
 EPSILON = 1e-6
 """Least probability of the constant baseline."""
