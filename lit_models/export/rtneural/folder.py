@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .errors import ExportError, GoldenFramesError, ParityError
+from .frames import FrameChain
 from .golden import compare, make_golden
 from .sidecar import describe, digest
 from .validate import read, validate
@@ -47,6 +48,7 @@ def export(
     frames: int = 256,
     seed: int = 0,
     fold_batchnorm: bool = True,
+    input_size: int | None = None,
 ) -> Report:
     """Write ``NAME.json``, ``NAME.sidecar.json``, ``NAME.golden.npz`` and ``NAME.golden.json``.
 
@@ -55,13 +57,15 @@ def export(
     Args:
         module: maps raw frames (B, T, F) to (B, T, K). Offers ``export_layers()``, the chain that gives its output,
             one frame at a time; if its input is normalised first ``export_normaliser()``, mean and std (F,); and on
-            demand ``export_thresholds()``. The hyper-parameter ``input_size`` is F.
+            demand ``export_thresholds()``. The hyper-parameter ``input_size`` is F. Or any ``nn.Sequential``, which
+            maps frames one after another, see ``frames.FrameChain``.
         folder: made where it is not there.
         name: of the files; None takes the class's in lower case.
         about: more for the sidecar.
         frames: golden frames T.
         seed: of the golden frames.
         fold_batchnorm: see ``to_rtneural``.
+        input_size: F, of a Sequential whose layers do not say it.
 
     Raises:
         UnsupportedLayerError: the format cannot express a layer.
@@ -71,9 +75,14 @@ def export(
         OSError: no space, or no permission.
     """
     kind, name = type(module).__name__, name or type(module).__name__.lower()
+    if isinstance(module, nn.Sequential):
+        module = FrameChain(module, input_size)
     size = getattr(module, "hparams", {}).get("input_size", getattr(module, "input_size", None))
     if not hasattr(module, "export_layers") or size is None:
-        raise ExportError(f"{kind} offers no export_layers() and input_size: it is no chain of layers over frames.")
+        raise ExportError(
+            f"{kind} offers no export_layers() and input_size: it is no chain of layers over frames. Give those, or an "
+            "nn.Sequential of its layers."
+        )
     if frames < 1 or Path(name).name != name:
         raise ExportError(f"name={name!r}, frames={frames}: give a file name without folders, and one frame or more.")
     module = module.cpu().eval()
