@@ -13,7 +13,7 @@ from torch import Tensor
 
 from litmotif.errors import DataError
 
-from ..files.checks import floats, one_fps, quaternions
+from ..files.checks import floats, one_fps, quaternions, read_text
 from .kinematics import g1
 from .recording import Recording
 
@@ -69,7 +69,7 @@ def looks_like(path: Path) -> bool:
     """Whether a csv file means to be of this format: as many columns in its first line, or numbers only."""
     if path.suffix.lower() != ".csv":
         return False
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         fields = file.readline().split(",")
     return len(fields) == COLUMNS or all(_NUMBER.fullmatch(field.strip()) for field in fields)
 
@@ -79,7 +79,7 @@ def _rows(path: Path) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty file is an error below
         try:
-            rows = np.loadtxt(path, delimiter=",", ndmin=2)
+            rows = np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8-sig")
         except (ValueError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: not {COLUMNS} numbers in each line, without a header: {error}") from error
     if not rows.size:
@@ -101,7 +101,8 @@ def _xyzw(path: Path, columns: Tensor, order: Order | None) -> Tensor:
         if other > max(_UPRIGHT, declared + _APART):
             raise DataError(
                 f"{path}: read as w x y z the robot stands (its up axis points {other:.2f} up on average), as x y z w, "
-                f"which the format has, it does not ({declared:.2f}). Give quaternion=wxyz, or xyzw if that is right."
+                f"which the format has, it does not ({declared:.2f}). Give data.quaternion=wxyz, or "
+                "xyzw if that is right."
             )
     return moved if order == "wxyz" else columns
 
@@ -111,7 +112,9 @@ def _manifest_fps(path: Path) -> object:
         manifest = folder / "manifest.json"
         if manifest.is_file():
             try:
-                return json.loads(manifest.read_text())["clips"][path.stem]["fps"]
+                return json.loads(read_text(manifest))["clips"][path.stem]["fps"]
             except (KeyError, TypeError, ValueError) as error:
-                raise DataError(f"{manifest}: no clips.{path.stem}.fps ({error}). Add it, or give fps=...") from error
+                raise DataError(
+                    f"{manifest}: no clips.{path.stem}.fps ({error}). Add it, or give data.source_fps=..."
+                ) from error
     return None

@@ -14,11 +14,12 @@ from litmotif.batches.trajectories import Policy, TaskName, Window
 
 from ..core import DataError, Draw, SplitDataModule
 from ..envs.mobile_base import DT
+from ..files.broken import MAX_BAD
 from ..robots.g1_csv import Order
 from ..robots.jumps import Jumps, clean, report
 from ..robots.kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
 from ..robots.recording import Layout, Recording
-from ..splits import deal
+from ..splits import deal, stand_in
 from ..stick_figures import Skeleton, draw_strip
 from .contact import poses, soles
 from .features import robot_features
@@ -70,7 +71,8 @@ class Trajectories(SplitDataModule):
     Args:
         root: file or folder.
         format: of the files; ``auto`` recognises them by what they hold.
-        source_fps: steps a second, where the files do not say.
+        source_fps: steps a second, where the files do not say, or say it wrongly.
+        max_bad: share of broken files that is tolerated: they are left out, with a warning that counts them.
         fps: resample to so many steps a second; None keeps the files' own.
         joints: order of the joint columns, for formats that do not say.
         bodies: order of the bodies, for formats that do not say.
@@ -83,8 +85,8 @@ class Trajectories(SplitDataModule):
         horizon: future steps H.
         stride: a training window begins every so many steps.
         eval_stride: the same in validation and test; None takes H, so that no step is planned twice.
-        val: share of the motions held out for validation.
-        test: share of the motions held out for the test.
+        val: share of the motions held out for validation; 0 validates on the training motions.
+        test: share of the motions held out for the test; 0 tests on the training motions.
         std_floor: least standard deviation of a column; None refuses columns that do not vary.
         episodes: generated recordings.
         episode_seconds: length of each, s.
@@ -101,6 +103,7 @@ class Trajectories(SplitDataModule):
         root: str | None = None,
         format: Format = "auto",
         source_fps: float | None = None,
+        max_bad: float = MAX_BAD,
         fps: float | None = None,
         joints: list[str] | None = None,
         bodies: list[str] | None = None,
@@ -202,7 +205,7 @@ class Trajectories(SplitDataModule):
             rank_zero_info("data.root is not set: trajectories of a mobile base, generated.")
         recordings = self._generate() if self.root is None else self._read(Path(self.root))
         shares = {"train": 1 - h["val"] - h["test"], "val": h["val"], "test": h["test"]}
-        dealt = deal([recording.motion for recording in recordings], shares, self.seed)
+        dealt = stand_in(deal([recording.motion for recording in recordings], shares, self.seed), shares)
         store = TrajectoryStore(recordings)
         length = self.history + 1 + self.horizon
         splits = {}

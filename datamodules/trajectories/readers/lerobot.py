@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import floats, need, one_fps, optional
+from ...files.checks import floats, need, one_fps, optional, read_text
 from ...robots.recording import Recording, Slice
 
 INFO = Path("meta") / "info.json"
@@ -50,7 +50,7 @@ def looks_like(path: Path) -> bool:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads((path / INFO).read_text())
+        info = json.loads(read_text(path / INFO))
         version = info["codebase_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path / INFO}: no readable description of a LeRobot dataset ({error!r}).") from error
