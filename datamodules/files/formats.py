@@ -59,6 +59,7 @@ class Formats(Generic[Item]):
         fps: float | None,
         options: Mapping[str, Any],
         max_bad: float = MAX_BAD,
+        shared: Mapping[str, Any] | None = None,
     ) -> list[Item]:
         """Everything in and under a folder, or of one file; broken files are left out, with a warning that counts them.
 
@@ -68,6 +69,7 @@ class Formats(Generic[Item]):
             fps: steps a second, for formats or files that do not say.
             options: of the format.
             max_bad: share of broken files that is tolerated.
+            shared: what every reader is given that takes it.
 
         Returns:
             Items named by the path below ``root`` without its ending.
@@ -79,7 +81,7 @@ class Formats(Generic[Item]):
         kind, paths = self._find(root, format)
         if foreign := set(options) - set(signature(self.readers[kind].read).parameters):
             raise DataError(f"{', '.join(sorted(foreign))}: not an option of {kind} {self.what}s.")
-        return self.read_all(root, dict.fromkeys(paths, kind), fps, options, max_bad)
+        return self.read_all(root, dict.fromkeys(paths, kind), fps, options, max_bad, shared)
 
     def read_all(
         self,
@@ -88,18 +90,20 @@ class Formats(Generic[Item]):
         fps: float | None = None,
         options: Mapping[str, Any] | None = None,
         max_bad: float = MAX_BAD,
+        shared: Mapping[str, Any] | None = None,
     ) -> list[Item]:
         """Everything in files of known formats, named by the path below ``root``.
 
         Raises:
             DataError: too many files are no good.
         """
-        tally, items = Tally(root, len(kinds), max_bad), []
+        tally, items = Tally(root, len(kinds), max_bad), list[Item]()
+        shared = {"max_bad": max_bad, **(shared or {})}
         for path, kind in kinds.items():
             read = self.readers[kind].read
-            share = {"max_bad": max_bad} if "max_bad" in signature(read).parameters else {}
+            taken = {key: value for key, value in shared.items() if key in signature(read).parameters}
             with tally.member(path):
-                items += read(path, _name(root, self.home(path)), fps, **(options or {}), **share)
+                items += read(path, _name(root, self.home(path)), fps, **taken | dict(options or {}))
         tally.settle()
         return items
 

@@ -77,8 +77,10 @@ class Trajectories(SplitDataModule):
         joints: order of the joint columns, for formats that do not say.
         bodies: order of the bodies, for formats that do not say.
         quaternion: order of the root quaternion of a csv, where it is not the format's.
-        robot: ``g1``, or an MJCF file: whose forward kinematics turns joints into bodies.
-        tracked: bodies in the state; None takes BeyondMimic's, but for the pelvis, which is the root.
+        state_keys: columns of the state in a LeRobot dataset, where there is no observation.state.
+        robot: ``g1``, or an MJCF file: the robot of the files, whose forward kinematics turns joints into bodies.
+        tracked: bodies in the state; None takes BeyondMimic's, but for the pelvis, which is the root; of another robot
+            than the G1 all that turn on hinges.
         jumps: recordings that jump are kept (``keep``), cut there (``split``) or left out (``drop``).
         mirror: learn from the mirror image of each recording too.
         history: past steps N.
@@ -108,6 +110,7 @@ class Trajectories(SplitDataModule):
         joints: list[str] | None = None,
         bodies: list[str] | None = None,
         quaternion: Order | None = None,
+        state_keys: list[str] | None = None,
         robot: str = "g1",
         tracked: list[str] | None = None,
         jumps: Jumps = "split",
@@ -152,8 +155,11 @@ class Trajectories(SplitDataModule):
 
     # ------------------------------------------------------------------ trying plans
     def feet(self, states: Tensor) -> Tensor | None:
-        """Soles (..., W, F, 3) m in the character frame, by forward kinematics from states (..., W, S)."""
-        if not self.layout["joints"]:
+        """Soles (..., W, F, 3) m in the character frame, by forward kinematics from states (..., W, S).
+
+        None where nobody knows them: without joints, and of another robot than the G1.
+        """
+        if not self.layout["joints"] or self.hparams["robot"] != "g1":
             return None
         return soles(states, self.layout, self._robot)
 
@@ -224,7 +230,8 @@ class Trajectories(SplitDataModule):
 
     def _read(self, root: Path) -> list[Recording]:
         h = self.hparams
-        recordings = read_folder(root, h["format"], h["source_fps"], h["joints"], h["bodies"], h["quaternion"])
+        order = (h["joints"], h["bodies"], h["quaternion"], h["state_keys"])
+        recordings = read_folder(root, h["format"], h["source_fps"], *order, tree=self._robot, max_bad=h["max_bad"])
         shortest = self.history + 1 + self.horizon
         recordings, jumps = clean(recordings, h["jumps"], shortest=shortest)
         if jumps:
@@ -240,7 +247,7 @@ class Trajectories(SplitDataModule):
             recordings += [mirrored(recording, self._robot) for recording in recordings]
         if any(recording.actions is None for recording in recordings):
             rank_zero_info("The files hold no actions: each is the next step's joint angles.")
-        tracked = h["tracked"] or G1_TRACKED
+        tracked = h["tracked"] or (G1_TRACKED if h["robot"] == "g1" else self._robot.hinged)
         return [robot_features(recording, self._robot, tracked) for recording in recordings]
 
     @cached_property
