@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from .core import DataError, random_stream
 
 
@@ -26,7 +28,9 @@ def deal(of: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str,
     wanted = {name: share for name, share in shares.items() if share > 0}
     if len(motions) < len(wanted):
         raise DataError(
-            f"{len(motions)} motions cannot be split into {', '.join(wanted)}: add recordings, or give a split 0."
+            f"{len(motions)} motions cannot be split into {', '.join(wanted)}: add recordings, or set "
+            f"{' or '.join(f'data.{name}' for name in wanted if name != 'train')} to 0, where the training motions "
+            "then stand in."
         )
     counts = {name: max(1, round(share * len(motions))) for name, share in wanted.items()}
     largest = max(wanted, key=lambda name: wanted[name])
@@ -38,3 +42,12 @@ def deal(of: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str,
     dealt = iter(order)
     home = {motions[next(dealt)]: name for name, count in counts.items() for _ in range(count)}
     return {name: [k for k, motion in enumerate(of) if home[motion] == name] for name in shares}
+
+
+def stand_in(dealt: Mapping[str, list[int]], shares: Mapping[str, float]) -> dict[str, list[int]]:
+    """Splits without a share: the training split stands in for them, and the log says so."""
+    found = dict(dealt)
+    for name in (name for name, share in shares.items() if not share and not found[name]):
+        rank_zero_info(f"data.{name} is 0: the training motions stand in for it.")
+        found[name] = dealt["train"]
+    return found

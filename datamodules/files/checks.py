@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from litmotif.errors import DataError, MissingExtraError
@@ -67,23 +69,32 @@ def quaternions(path: str | Path, key: str, values: Tensor) -> Tensor:
 
 
 def one_fps(path: str | Path, stored: Any, given: float | None) -> float:
-    """Steps a second, from the file or else from the caller.
+    """Steps a second, from the caller or else from the file; where both say and differ, the log says so.
 
     Raises:
-        DataError: neither says, both say and differ, or it is not above 0.
+        DataError: neither says, or it is not above 0.
     """
     try:
         own = None if stored is None else float(np.asarray(stored).reshape(-1)[0])
     except (TypeError, ValueError, IndexError) as error:
         raise DataError(f"{path}: fps={stored!r} is no number.") from error
     if own is None and given is None:
-        raise DataError(f"{path}: the file does not say how many steps a second it has. Give fps=...")
-    if own is not None and given is not None and abs(own - given) > 1e-6 * own:
-        raise DataError(f"{path}: fps is {own:g} in the file, {given:g} was given. Leave fps=... out.")
-    fps = own if own is not None else given
+        raise DataError(
+            f"{path}: the file does not say how many steps a second it has. Give data.source_fps=..., which "
+            "a reader called by itself takes as fps=...."
+        )
+    fps = given if given is not None else own
     if fps is None or not 0 < fps < np.inf:
-        raise DataError(f"{path}: fps={fps}: steps a second, above 0.")
+        raise DataError(f"{path}: {'fps' if given is None else 'source_fps'}={fps}: steps a second, above 0.")
+    if own is not None and abs(own - fps) > 1e-6 * fps:
+        _overridden(own, fps)
     return fps
+
+
+@cache
+def _overridden(own: float, given: float) -> None:
+    """Say once that files are read at another rate than theirs."""
+    rank_zero_info(f"source_fps={given:g} is taken where files say {own:g} steps a second.")
 
 
 def need(path: str | Path, found: Iterable[str], wanted: Iterable[str], what: str = "key") -> None:
@@ -125,11 +136,23 @@ def parse_floats(where: str, words: Sequence[str], count: int | None = None) -> 
     return values
 
 
+def read_text(path: str | Path, errors: str = "strict") -> str:
+    """A text in UTF-8, without the byte order mark that some editors put first.
+
+    Raises:
+        DataError: it is in another encoding.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig", errors=errors)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: no UTF-8 text ({error}). Save it as UTF-8.") from error
+
+
 def beginning(path: Path, ending: str) -> str:
     """The first characters of a text file; none where its name does not end so."""
     if path.suffix.lower() != ending or not path.is_file():
         return ""
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         return file.read(512)
 
 

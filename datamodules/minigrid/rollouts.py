@@ -10,6 +10,7 @@ from torch import Tensor
 from litmotif.batches.plans import END, NUM_ACTIONS, Observation, Rollouts
 
 from ..core import random_stream
+from ..heartbeat import Heartbeat
 from .envs import Start, View, make_env, observe, reset
 from .generate import Recipe
 from .table import Windows, word_ids
@@ -93,11 +94,13 @@ def roll_out(
         Outcomes of N episodes, and traces of the first ``keep``.
     """
     walks: list[_Walk] = []
+    progress = Heartbeat(recipe.env, len(starts), "episode")
     traces: list[Trace] = []
     for first in range(0, len(starts), TOGETHER):
         group = [_Walk(recipe, start) for start in starts[first : first + TOGETHER]]
         pictures = [walk.env.get_frame(highlight=False, tile_size=24) for walk in group[: max(0, keep - first)]]
         while running := [walk for walk in group if walk.running]:
+            progress.beat(first + len(group) - len(running))
             plans = policy(encode([walk.env for walk in running], recipe.view)).tolist()
             for walk, plan in zip(running, plans, strict=True):
                 walk.follow(plan, replan_every)

@@ -1,6 +1,7 @@
 """Captions of clips: tables of labels, files of captions, transcripts, or else the clip's name."""
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -9,12 +10,17 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..core import DataError
+from ..files.checks import read_text
 from .clip import Clip
 
 Captions = Literal["auto", "files", "names", "none"]
 TABLES = ("labels.tsv", "labels.csv")
 _COLUMNS = ("description", "caption", "text", "title", "label")
-_SETS = re.compile(r"^(humanoid3d|amp[_ ]humanoid)[_ ]", re.IGNORECASE)
+_SETS = re.compile(r"^(humanoid3d|amp[_ ]humanoid|dataset[-_ ]?\d+)[_ ]", re.IGNORECASE)
+_ENDINGS = re.compile(
+    r"[_. -]+(poses|stagei{1,2}|smpl(h|x|x?n|\+h)?|bvh|amc|c3d|fbx|npz|mocap|retarget(ed)?)$", re.IGNORECASE
+)
+"""What tools put behind a name: of files, not of motions."""
 _LEVEL = re.compile(r"[_ ]level[_ ]?(\d+)$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+\d+(?![^\W_])|[^\W\d_]+")  # CR7 is a name, walk1 the first of many
 
@@ -39,11 +45,20 @@ class Tagged(NamedTuple):
 def from_name(name: str) -> str:
     """Words of a file's name: ``walk1`` and ``humanoid3d_walk`` are "walk", ``zombieWalk1`` is "zombie walk".
 
-    A level of difficulty (``kick_level2``) is left out. Numbers alone (``02_01``) say nothing: then it is empty.
+    A level of difficulty (``kick_level2``) and endings of files (``walk_1_poses``, ``_stageii``) are left out. Numbers
+    alone (``02_01``) say nothing: then it is empty.
     """
-    stem = _LEVEL.sub("", _SETS.sub("", Path(name).name))
+    stem = _LEVEL.sub("", _SETS.sub("", _bare(name)))
     stem = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)
     return " ".join(_WORD.findall(stem)).lower()
+
+
+def _bare(name: str) -> str:
+    """The last part of a name, without the endings of files; empty where it is one."""
+    stem = f"_{Path(name).name}"
+    while (shorter := _ENDINGS.sub("", stem)) != stem:
+        stem = shorter
+    return stem.removeprefix("_")
 
 
 def table(path: str | Path) -> dict[str, Label]:
@@ -56,8 +71,7 @@ def table(path: str | Path) -> dict[str, Label]:
         DataError: no such columns, a rate that is no number, or a row with no caption.
     """
     path = Path(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t"))
+    rows = list(csv.reader(io.StringIO(read_text(path), newline=""), delimiter="," if path.suffix == ".csv" else "\t"))
     header = rows[0] if rows else []
     spoken = next((column for column in _COLUMNS if column in header[1:]), None)
     if spoken is None:
@@ -92,10 +106,10 @@ def tagged(path: str | Path) -> list[Tagged]:
         DataError: a line with other parts, or times that are none.
     """
     found: list[Tagged] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        parts = line.strip().split("#")
+        parts = _parted(line.strip())
         if len(parts) not in (1, 4):
             raise DataError(f"{path}:{number}: {line.strip()!r}: caption#tokens#from#to, or a caption alone.")
         try:
@@ -107,6 +121,19 @@ def tagged(path: str | Path) -> list[Tagged]:
             raise DataError(f"{path}:{number}: from {start:g} to {end:g} s: 0 <= from < to, or 0 and 0 for all of it.")
         found.append(Tagged(parts[0].strip(), start, end or None))
     return found
+
+
+def _parted(line: str) -> list[str]:
+    """The parts of a line; a caption may hold the sign that parts them, and then so do its tokens (``#/SYM``)."""
+    parts = line.split("#")
+    if len(parts) <= 4:
+        return parts
+    *words, start, end = parts
+    ways = [("#".join(words[:k]), "#".join(words[k:])) for k in range(1, len(words))]
+    tokens = next(
+        (way for way in ways[::-1] if all(re.fullmatch(r"\S+/\S+", token) for token in way[1].split())), ways[0]
+    )
+    return [*tokens, start, end]
 
 
 def attach(clips: Sequence[Clip], how: Captions = "auto", root: Path | None = None) -> list[Clip]:
@@ -141,7 +168,7 @@ def _of(clip: Clip, how: Captions) -> tuple[str, ...]:
         if text != source and text.is_file():
             return tuple(one.caption for one in tagged(text))
     named = from_name(clip.name) if how != "files" else ""
-    level = _LEVEL.search(clip.name)
+    level = _LEVEL.search(_bare(clip.name))
     return (*([named] if named else []), *([f"{named} level {level[1]}"] if named and level else []))
 
 

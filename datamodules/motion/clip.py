@@ -161,7 +161,7 @@ class Clip:
         if missing > _EARLY:
             raise DataError(
                 f"{where}: {len(samples) / audio.rate:.2f} s of audio at {audio.rate} Hz for {self.seconds:.2f} s of "
-                "motion. Cut the motion, or check the rates of both."
+                "motion. Cut the motion; or where its rate is wrong, give data.source_fps."
             )
         silence = max(0, round(missing * audio.rate))
         return Audio(torch.nn.functional.pad(samples, (0, silence)), int(audio.rate))

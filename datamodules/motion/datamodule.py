@@ -1,5 +1,6 @@
 """MotionClips: human motion with what is said of it and heard along it, from files or generated."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..core import DataError, SplitDataModule
-from ..splits import deal
+from ..files.broken import MAX_BAD, Tally
+from ..splits import deal, stand_in
 from .captions import Captions
 from .clip import Clip, common_skeleton
 from .common import grounded, to_common
@@ -22,10 +24,14 @@ from .neighbours import nearest
 from .procedural import generate
 from .prompt import MotionPrompt
 from .readers import Format, read_folder
+from .rooting import rooted
 from .skeleton import Skeleton
 from .speech import generate_speech
 from .table import ClipTable, make_row
 from .writers import write_bvh, write_npz
+
+STRETCH = 0.05
+"""m: joints further than this from where rigid bones put them are worth a warning."""
 
 
 class MotionClips(SplitDataModule):
@@ -39,7 +45,8 @@ class MotionClips(SplitDataModule):
         root: file or folder.
         format: of the files; ``auto`` recognises them by what they hold, ``mixed`` takes a folder of data sets.
         options: of the format, such as ``{audio_rate: 16000}``, see ``read_folder``.
-        source_fps: frames a second, where the files do not say.
+        source_fps: frames a second, where the files do not say, or say it wrongly.
+        max_bad: share of broken files that is tolerated: they are left out, with a warning that counts them.
         said: where captions come from: ``auto``, files or names, see ``captions``.
         generated: what is generated without ``root``.
         clips: how many.
@@ -52,8 +59,9 @@ class MotionClips(SplitDataModule):
         shortest: clips with fewer frames are left out.
         cut: whether clips longer than ``frames`` become several, so that all of them is shown, also for validation.
         audio_bands: bands of log-mel where there is sound; 0 leaves the sound out.
-        val: share of the motions held out for validation, where the files do not say (HumanML3D's lists do).
-        test: share of the motions held out for the test.
+        val: share of the motions held out for validation, where the files do not say (HumanML3D's lists do); 0
+            validates on the training motions.
+        test: share of the motions held out for the test; 0 tests on the training motions.
         std_floor: least standard deviation of a column, so that joints that never move do not matter.
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
@@ -67,6 +75,7 @@ class MotionClips(SplitDataModule):
         format: Format = "auto",
         options: dict[str, Any] | None = None,
         source_fps: float | None = None,
+        max_bad: float = MAX_BAD,
         said: Captions = "auto",
         generated: Literal["motion", "speech"] = "motion",
         clips: int = 1000,
@@ -175,10 +184,11 @@ class MotionClips(SplitDataModule):
             rank_zero_info(f"data.root is not set: {h['clips']} generated clips ({h['generated']}).")
             clips = (generate_speech if h["generated"] == "speech" else generate)(h["clips"], self.seed)
         else:
-            clips = read_folder(Path(self.root), h["format"], h["source_fps"], h["said"], **h["options"] or {})
-        clips = [clip if h["fps"] is None else resample(clip, h["fps"]) for clip in clips]
+            read = (h["format"], h["source_fps"], h["said"], h["max_bad"])
+            clips = read_folder(Path(self.root), *read, **h["options"] or {})
+        clips = [rooted(clip if h["fps"] is None else resample(clip, h["fps"])) for clip in clips]
         if h["body"] == "common":
-            clips = [grounded(to_common(clip)) for clip in clips]
+            clips = self._common(clips)
         if h["cut"]:
             clips = [part for clip in clips for part in clip.parts(self.frames)]
         clips = [canonical(clip) for clip in clips if len(clip) >= h["shortest"]]
@@ -189,6 +199,8 @@ class MotionClips(SplitDataModule):
         if h["kind"] != "positions" and any(clip.rotations is None for clip in clips):
             raise DataError(f"data.kind={h['kind']}: these files hold positions only. Set data.kind=positions.")
         feet = len(self._skeleton.feet) if h["contacts"] else 0
+        if h["kind"] != "positions":
+            _warn_of_stretch(clips)
         self._features = describe(h["kind"], len(self._skeleton.names), clips[0].fps, contacts=feet)
         dealt = self._deal(clips)
         rows = [make_row(clip, self._features, h["audio_bands"]) for clip in clips]
@@ -202,17 +214,42 @@ class MotionClips(SplitDataModule):
             for name, of in dealt.items()
         }
 
+    def _common(self, clips: Sequence[Clip]) -> list[Clip]:
+        """All on the common skeleton, but for those whose bodies cannot be told so, if they are few."""
+        tally, found = Tally(self.root, len(clips), self.hparams["max_bad"]), list[Clip]()
+        for clip in clips:
+            with tally.member(clip.source or clip.name):
+                found.append(grounded(to_common(clip)))
+        tally.settle()
+        return found
+
     def _deal(self, clips: Sequence[Clip]) -> dict[str, list[int]]:
         """Numbers of clips by split: as their files say, or dealt out by motion."""
         shares = {"train": 1 - self.hparams["val"] - self.hparams["test"]}
         shares |= {name: self.hparams[name] for name in ("val", "test")}
         if not any(clip.split for clip in clips):
-            return deal([clip.motion for clip in clips], shares, self.seed)
+            return stand_in(deal([clip.motion for clip in clips], shares, self.seed), shares)
         listed = {name: [k for k, clip in enumerate(clips) if clip.split == name] for name in ("", *shares)}
-        if listed.pop("") or not all(listed.values()):
+        unlisted, listed = listed.pop(""), stand_in(listed, shares)
+        if unlisted or not all(listed.values()):
             counts = ", ".join(f"{name} {len(numbers)}" for name, numbers in listed.items())
-            raise DataError(f"{self.root}: lists of splits name {counts} of {len(clips)} clips: all must have some.")
+            raise DataError(
+                f"{self.root}: lists of splits name {counts} of {len(clips)} clips: all must have some, but where "
+                "data.val or data.test is 0."
+            )
         return listed
+
+
+def _warn_of_stretch(clips: Sequence[Clip]) -> None:
+    """Say where rotations on rigid bones would put joints elsewhere than the files do."""
+    off = [clip for clip in clips if clip.stretch > STRETCH]
+    if off:
+        worst = max(off, key=lambda clip: clip.stretch)
+        warnings.warn(
+            f"{len(off)} of {len(clips)} clips have bones that change their lengths, {worst.source or worst.name} by "
+            f"{100 * worst.stretch:.0f} cm: rotations do not hold that. data.kind=positions does.",
+            stacklevel=2,
+        )
 
 
 def _amount(name: str, clips: Sequence[Clip]) -> str:

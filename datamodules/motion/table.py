@@ -54,7 +54,9 @@ class ClipTable:
 
     def __init__(self, rows: Sequence[Row], frames: int, fps: float, train: bool) -> None:
         if not rows:
-            raise DataError("a split without clips: give val and test a smaller share, or more clips.")
+            raise DataError(
+                "a split without clips: give data.val and data.test a smaller share, 0 for none, or more clips."
+            )
         self.rows, self.frames, self.fps, self.train = list(rows), frames, fps, train
 
     def __len__(self) -> int:

@@ -23,6 +23,8 @@ from rich.progress import Progress
 from litmotif.cache import cache_folder, cached
 from litmotif.errors import DataError
 
+from ..files.broken import MAX_BAD, listed, report
+from ..files.broken import check as check_broken
 from .readers import Reader, Source, read
 from .readers.base import Broken as Broken
 from .readers.base import reason
@@ -34,8 +36,6 @@ CHUNK = 32
 """Sources handed to a process at a time, at most."""
 MEMORY = 16 * 2**30
 """Bytes of address space that a process may take which reads files."""
-LISTED = 10
-"""Broken files named in a message, at most."""
 
 
 class Library(NamedTuple):
@@ -49,7 +49,7 @@ def load_songs(
     root: str | Path | None,
     format: str | None = None,
     limit: int | None = None,
-    max_bad: float = 0.05,
+    max_bad: float = MAX_BAD,
     cache_dir: str | None = None,
     workers: int | None = None,
     time_limit: float = 60.0,
@@ -91,7 +91,7 @@ def load_songs(
     found = Library(unpack(arrays), [Broken(*pair) for pair in json.loads(arrays["broken"].tobytes())])
     check(found, len(sources), max_bad, root)
     if found.broken:
-        warnings.warn(report(found.broken, len(found.songs) + len(found.broken), root), stacklevel=2)
+        warnings.warn(report(found.broken, len(found.songs) + len(found.broken), root or "corpus"), stacklevel=2)
     if remarks := [f"{song.name}: {song.labels[REMARKS]}" for song in found.songs if REMARKS in song.labels]:
         warnings.warn(f"{root or 'corpus'}: read with remarks:{listed(remarks)}", stacklevel=2)
     return found
@@ -105,24 +105,9 @@ def check(library: Library, sources: int, max_bad: float, root: str | Path | Non
     """
     broken = len(library.broken)
     sources = max(sources, len(library.songs) + broken)
-    if broken > max_bad * sources or (broken and not library.songs):
-        raise DataError(
-            f"{report(library.broken, sources, root)}\nTolerated: {max_bad:.0%} (max_bad). Repair or remove them."
-        )
+    check_broken(library.broken, sources, max_bad, root or "corpus")
     if not library.songs:
         raise DataError(f"{root or 'corpus'}: no song among {sources} sources of this format.")
-
-
-def report(broken: Sequence[Broken], total: int, root: str | Path | None) -> str:
-    """What is broken and why, of ``total`` files or songs."""
-    lines = [why if why.startswith(source) else f"{source}: {why}" for source, why in broken]
-    return f"{root or 'corpus'}: {len(broken)} of {total} files are broken and were left out:{listed(lines)}"
-
-
-def listed(lines: Sequence[str]) -> str:
-    """The first lines, each below the other, and how many there are more."""
-    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    return "".join(f"\n  {line}" for line in [*lines[:LISTED], *more])
 
 
 # -------------------------------------------------------------------- processes

@@ -11,8 +11,8 @@ from torch import Tensor
 from litmotif.batches.music import MusicBatch
 
 from ..core import DataError, Draw
+from ..files.broken import report
 from .augment import Movement, draw, draw_semitones
-from .parse import report
 from .readers.base import Broken, broken_songs
 from .song import Song
 from .tasks import Frames, Task

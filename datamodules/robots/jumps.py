@@ -91,7 +91,9 @@ def clean(
             pieces = [(a, b) for a, b in pairwise(edges) if b - a >= shortest]
             left += [recording.cut(start, stop, f"{recording.name}@{start}") for start, stop in pieces]
     if recordings and not left:
-        raise DataError(f"jumps={how} leaves none of {len(recordings)} recordings. Choose jumps=split or jumps=keep.")
+        raise DataError(
+            f"jumps={how} leaves none of {len(recordings)} recordings. Choose data.jumps=split or data.jumps=keep."
+        )
     return left, found
 
 

@@ -79,6 +79,11 @@ class KinematicTree:
         """Each body but the root with its parent, (parent, body): the bones of a picture."""
         return [(parent, row) for row, parent in enumerate(self.parents) if parent >= 0]
 
+    @property
+    def hinged(self) -> tuple[str, ...]:
+        """Bodies that turn on a hinge of their own."""
+        return tuple(body for body, hinges in zip(self.bodies, self._hinges, strict=True) if hinges)
+
     def breadth_first(self) -> tuple[list[str], list[str]]:
         """Bodies and joints level by level, as PhysX (Isaac Lab) orders them; ``bodies`` is depth first, as MuJoCo."""
         depth = depths(self.parents)

@@ -14,11 +14,12 @@ from litmotif.batches.trajectories import Policy, TaskName, Window
 
 from ..core import DataError, Draw, SplitDataModule
 from ..envs.mobile_base import DT
+from ..files.broken import MAX_BAD
 from ..robots.g1_csv import Order
 from ..robots.jumps import Jumps, clean, report
 from ..robots.kinematics import G1_TRACKED, KinematicTree, from_mjcf, g1
 from ..robots.recording import Layout, Recording
-from ..splits import deal
+from ..splits import deal, stand_in
 from ..stick_figures import Skeleton, draw_strip
 from .contact import poses, soles
 from .features import robot_features
@@ -70,21 +71,24 @@ class Trajectories(SplitDataModule):
     Args:
         root: file or folder.
         format: of the files; ``auto`` recognises them by what they hold.
-        source_fps: steps a second, where the files do not say.
+        source_fps: steps a second, where the files do not say, or say it wrongly.
+        max_bad: share of broken files that is tolerated: they are left out, with a warning that counts them.
         fps: resample to so many steps a second; None keeps the files' own.
         joints: order of the joint columns, for formats that do not say.
         bodies: order of the bodies, for formats that do not say.
         quaternion: order of the root quaternion of a csv, where it is not the format's.
-        robot: ``g1``, or an MJCF file: whose forward kinematics turns joints into bodies.
-        tracked: bodies in the state; None takes BeyondMimic's, but for the pelvis, which is the root.
+        state_keys: columns of the state in a LeRobot dataset, where there is no observation.state.
+        robot: ``g1``, or an MJCF file: the robot of the files, whose forward kinematics turns joints into bodies.
+        tracked: bodies in the state; None takes BeyondMimic's, but for the pelvis, which is the root; of another robot
+            than the G1 all that turn on hinges.
         jumps: recordings that jump are kept (``keep``), cut there (``split``) or left out (``drop``).
         mirror: learn from the mirror image of each recording too.
         history: past steps N.
         horizon: future steps H.
         stride: a training window begins every so many steps.
         eval_stride: the same in validation and test; None takes H, so that no step is planned twice.
-        val: share of the motions held out for validation.
-        test: share of the motions held out for the test.
+        val: share of the motions held out for validation; 0 validates on the training motions.
+        test: share of the motions held out for the test; 0 tests on the training motions.
         std_floor: least standard deviation of a column; None refuses columns that do not vary.
         episodes: generated recordings.
         episode_seconds: length of each, s.
@@ -101,10 +105,12 @@ class Trajectories(SplitDataModule):
         root: str | None = None,
         format: Format = "auto",
         source_fps: float | None = None,
+        max_bad: float = MAX_BAD,
         fps: float | None = None,
         joints: list[str] | None = None,
         bodies: list[str] | None = None,
         quaternion: Order | None = None,
+        state_keys: list[str] | None = None,
         robot: str = "g1",
         tracked: list[str] | None = None,
         jumps: Jumps = "split",
@@ -150,8 +156,11 @@ class Trajectories(SplitDataModule):
 
     # ------------------------------------------------------------------ trying plans
     def feet(self, states: Tensor) -> Tensor | None:
-        """Soles (..., W, F, 3) m in the character frame, by forward kinematics from states (..., W, S)."""
-        if not self.layout["joints"]:
+        """Soles (..., W, F, 3) m in the character frame, by forward kinematics from states (..., W, S).
+
+        None where nobody knows them: without joints, and of another robot than the G1.
+        """
+        if not self.layout["joints"] or self.hparams["robot"] != "g1":
             return None
         return soles(states, self.layout, self._robot)
 
@@ -203,7 +212,7 @@ class Trajectories(SplitDataModule):
             rank_zero_info("data.root is not set: trajectories of a mobile base, generated.")
         recordings = self._generate() if self.root is None else self._read(Path(self.root))
         shares = {"train": 1 - h["val"] - h["test"], "val": h["val"], "test": h["test"]}
-        dealt = deal([recording.motion for recording in recordings], shares, self.seed)
+        dealt = stand_in(deal([recording.motion for recording in recordings], shares, self.seed), shares)
         store = TrajectoryStore(recordings)
         length = self.history + 1 + self.horizon
         splits = {}
@@ -222,7 +231,8 @@ class Trajectories(SplitDataModule):
 
     def _read(self, root: Path) -> list[Recording]:
         h = self.hparams
-        recordings = read_folder(root, h["format"], h["source_fps"], h["joints"], h["bodies"], h["quaternion"])
+        order = (h["joints"], h["bodies"], h["quaternion"], h["state_keys"])
+        recordings = read_folder(root, h["format"], h["source_fps"], *order, tree=self._robot, max_bad=h["max_bad"])
         shortest = self.history + 1 + self.horizon
         recordings, jumps = clean(recordings, h["jumps"], shortest=shortest)
         if jumps:
@@ -238,7 +248,7 @@ class Trajectories(SplitDataModule):
             recordings += [mirrored(recording, self._robot) for recording in recordings]
         if any(recording.actions is None for recording in recordings):
             rank_zero_info("The files hold no actions: each is the next step's joint angles.")
-        tracked = h["tracked"] or G1_TRACKED
+        tracked = h["tracked"] or (G1_TRACKED if h["robot"] == "g1" else self._robot.hinged)
         return [robot_features(recording, self._robot, tracked) for recording in recordings]
 
     @cached_property

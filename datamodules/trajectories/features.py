@@ -47,7 +47,10 @@ def robot_features(
         raise DataError(f"{where}: no root pose or no joint angles: features of a robot need both.")
     if set(recording.joints) != set(tree.joints):
         strange = sorted(set(recording.joints) ^ set(tree.joints))
-        raise DataError(f"{where}: joints and robot differ in {', '.join(strange)}. Name the robot's joints.")
+        raise DataError(
+            f"{where}: joints and robot differ in {', '.join(strange)}. Name the robot's joints, or give data.robot, "
+            "its MJCF file."
+        )
     if len(recording) < 3:
         raise DataError(f"{where}: {len(recording)} steps: at least 3 for velocities and actions.")
     joint_pos = joint_pos[:, [recording.joints.index(name) for name in tree.joints]]

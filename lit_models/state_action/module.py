@@ -72,7 +72,7 @@ class StateActionDDPM(GenerativeModule):
         timestep_spacing: of the levels of a plan with fewer steps, see ``process.make_path``.
         within_limits: keep the joints of plans within their limits, where the layout tells them.
         guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
-            [0.5, 0]}]``.
+            [0.5, 0]}]``; one's own as ``{class_path: ..., init_args: {...}}``, see ``costs.Cost``.
         guidance: how costs act, see ``GuidanceSettings``.
         task_options: by task, how its costs act in closed loop, such as ``{forest: {obstacles: {weight: 2.0}}}``, see
             ``closed_loop.task_costs``.
@@ -212,7 +212,7 @@ class StateActionDDPM(GenerativeModule):
         self,
         states: Tensor,
         actions: Tensor,
-        guide: CostFunction | Sequence[dict[str, Any]] | None = None,
+        guide: CostFunction | Sequence[dict[str, Any] | CostFunction] | None = None,
         num_samples: int = 1,
         seed: int = 0,
     ) -> Plan:
@@ -221,7 +221,7 @@ class StateActionDDPM(GenerativeModule):
         Args:
             states: (B, N + 1, S), physical units, in the character frame of the last, current step.
             actions: (B, N, A).
-            guide: what steers the plan: a cost, or a list as YAML writes it; None: nothing.
+            guide: what steers the plan: a cost, or a list of costs or of what YAML writes; None: nothing.
             num_samples: plans from each past, G.
             seed: of the sampler.
 

@@ -200,7 +200,7 @@ def test_folders_of_more_than_one_format_ask_for_one(tmp_path):
         ("a.bvh", "hello", {}, r"no motion found.*Not recognised: .*a\.bvh"),
         ("a.npz", "hello", {}, r"a\.npz: no readable npz"),
         ("notes.txt", "hello", {}, "no motion found; known formats: native, bvh"),
-        ("a.bvh", BVH, {"pause": 0.5}, "pause: not an option of bvh"),
+        ("a.bvh", BVH, {"floor": 0.5}, "floor: not an option of bvh"),
         ("a.bvh", BVH, {"format": "fbx"}, "format=fbx: one of auto"),
     ],
 )

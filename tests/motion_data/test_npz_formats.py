@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from datamodules.core import DataError
 from datamodules.motion.clip import Audio
-from datamodules.motion.readers import amp, asap_g1, deepmimic, native, read_folder, smpl, textgrid
+from datamodules.motion.readers import amp, asap_g1, beside, deepmimic, native, read_folder, smpl, textgrid
 from datamodules.motion.writers import write_npz
 from datamodules.robots.kinematics import g1
 
@@ -163,13 +163,13 @@ def test_all_kinds_of_samples_are_one_sound(tmp_path, kind):
     sound = np.array([[0.5, 0.0], [-0.5, -0.5], [0.0, 0.0]])
     stored = {"u": sound * 128 + 128, "i": sound * 2 ** (8 * np.dtype(kind).itemsize - 1), "f": sound}
     wavfile.write(tmp_path / "a.wav", 8000, stored[np.dtype(kind).kind].astype(kind))
-    assert smpl.read_wave(tmp_path / "a.wav").samples.tolist() == [0.25, -0.5, 0.0]
+    assert beside.read_wave(tmp_path / "a.wav").samples.tolist() == [0.25, -0.5, 0.0]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"poses": poses(60, 150)}, "poses have 150 columns: 156"),
+        ({"poses": poses(60, 150)}, "poses have 150 columns: 66"),
         ({"poses": np.full((60, 165), np.nan)}, r"poses row 0, column 0: nan"),
         ({"trans": np.zeros((59, 3))}, "60 poses and 59 trans"),
         ({"expressions": np.zeros((59, 3))}, "60 poses and 59 expressions"),
@@ -185,7 +185,7 @@ def test_broken_smpl_is_refused(tmp_path, change, message):
 def test_smpl_without_a_rate_asks_for_it(tmp_path):
     path = save(tmp_path / "a.npz", poses=poses(), trans=np.zeros((60, 3)))
     assert smpl.read(path, fps=25)[0].fps == 25
-    with pytest.raises(DataError, match="Give fps="):
+    with pytest.raises(DataError, match=r"Give data\.source_fps="):
         smpl.read(path)
 
 

@@ -135,11 +135,12 @@ def test_broken_bvh_is_refused_with_its_line(tmp_path, old, new, message):
         bvh.read(write(tmp_path / "a.bvh", BVH.replace(old, new, 1)))
 
 
-def test_bvh_of_another_rate_is_refused(tmp_path):
+def test_a_wrong_frame_time_is_overridden_on_request(tmp_path, caplog):
     path = write(tmp_path / "a.bvh", BVH)
     assert bvh.read(path, fps=120)[0].fps == 120
-    with pytest.raises(DataError, match=r"fps is 120 in the file, 30 was given"):
-        bvh.read(path, fps=30)
+    assert not caplog.records
+    assert bvh.read(path, fps=31)[0].fps == 31
+    assert "source_fps=31 is taken where files say 120" in caplog.text
 
 
 # ---------------------------------------------------------------------- ASF/AMC
@@ -193,7 +194,7 @@ def test_asf_units_and_radians_are_those_of_the_files(amc):
 
 
 def test_amc_takes_its_rate_from_the_table_of_labels_or_asks(amc):
-    with pytest.raises(DataError, match=r"02_01\.amc.*Give fps="):
+    with pytest.raises(DataError, match=r"02_01\.amc.*Give data\.source_fps="):
         asf_amc.read(amc)
     write(amc.with_name("labels.tsv"), "clip\tfps\tdescription\n02_01\t60\twalk\n")
     assert asf_amc.read(amc)[0].fps == 60

@@ -173,8 +173,7 @@ def test_bad_npz(tmp_path):
         beyondmimic.read(path)
     assert beyondmimic.read(path, fps=30)[0].fps == 30
     np.savez(path, **arrays)
-    with pytest.raises(DataError, match="fps is 50 in the file, 30 was given"):
-        beyondmimic.read(path, fps=30)
+    assert beyondmimic.read(path, fps=30)[0].fps == 30
     np.savez(path, **{key: value for key, value in arrays.items() if key != "body_quat_w"})
     with pytest.raises(DataError, match=r"walk\.npz: key body_quat_w missing; there are: fps, joint_pos"):
         beyondmimic.read(path)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import naming, one_fps, parse_floats
+from ...files.checks import naming, one_fps, parse_floats, read_text
 from ..captions import table_of
 from ..clip import Clip
 from ..skeleton import Skeleton, find_feet
@@ -85,7 +85,7 @@ def _asf(path: Path) -> _Asf:
     """Parse an ASF file."""
     sections: dict[str, list[tuple[int, list[str]]]] = {}
     current: list[tuple[int, list[str]]] = []
-    for row, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for row, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         words = line.partition("#")[0].split()
         if words and words[0].startswith(":"):
             current = sections.setdefault(words[0].lower(), [])
@@ -180,7 +180,7 @@ def _amc(path: Path, asf: _Asf) -> Tensor:
     """Values (T, D), D over the bones of the ASF and their degrees of freedom in its order."""
     frames: list[dict[str, list[float]]] = []
     degrees = asf.degrees
-    for row, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for row, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         words = line.partition("#")[0].split()
         if not words:
             continue

@@ -1,7 +1,8 @@
 """BVH: a tree with channels, then a row of channel values a frame.
 
 What the file does not say is the unit of length, which way is up, and whether the root's OFFSET comes on top of its
-position channels. Each is told by an option, or else by a rule that is written at that option.
+position channels. Each is told by an option, or else by a rule that is written at that option. Any other joint's
+position channels replace its OFFSET, which then says nothing: where the actor stood, or 0.
 """
 
 import re
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import beginning, naming, one_fps, parse_floats
+from ...files.checks import beginning, naming, one_fps, parse_floats, read_text
 from ..clip import Clip
+from ..rooting import carried, reach, rerooted, trunk
 from ..skeleton import Skeleton, find_feet, vectors
+from . import beside
 
 RootOffset = Literal["auto", "replace", "add"]
-_REACH = (0.7, 2.0)  # m: bones from the root to the furthest tip, hips to fingers or toes, of a child and of a giant
+_REACH = (0.7, 2.0)  # m: bones from the hips to the furthest tip, fingers or toes, of a child and of a giant
 _UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 _GROUND = 0.25  # m: a lowest joint this near to height 0 stands on the ground
 _CHANNEL = re.compile(r"([XYZ])(position|rotation)", re.IGNORECASE)
@@ -41,56 +44,71 @@ def read(
     scale: float | None = None,
     up: Literal["y", "z"] | None = None,
     root_offset: RootOffset = "auto",
+    pause: float | None = None,
+    audio_rate: int | None = None,
 ) -> list[Clip]:
     """One clip; end sites become joints called ``<joint>_end``, unless they are at their joint.
+
+    Speech or music (.wav) and words (.TextGrid) of its name are taken with it, beside the file or in ``wav``,
+    ``audio``, ``textgrid`` beside its folder, as BEAT, ZeroEGGS and GENEA have them.
+
+    A root that only holds the joint that travels (``Reference``, ``joint_Root``) is left out with what else hangs on
+    it, see ``rooting``.
 
     Args:
         path: the file.
         name: of the clip.
-        fps: frames a second; None takes the file's Frame Time, rounded to a whole number where it is one but for
-            rounding (0.041667 s is 24).
-        scale: metres a unit; None: m, dm, cm or mm, so that the bones from the root to the furthest tip measure 0.7 to
-            2 m together.
+        fps: frames a second, whatever the file says; None takes its Frame Time, rounded to a whole number where it is
+            one but for rounding (0.041667 s is 24).
+        scale: metres a unit; None: m, dm, cm or mm, so that the bones from the hips to the furthest tip measure 0.7 to
+            2 m together; joints with position channels are where these mostly put them.
         up: None: z if the skeleton at rest measures at least twice along z what it does along y, and half of what
             it does along x; y otherwise.
         root_offset: whether the root's OFFSET is added to its position channels, or replaced by them as every other
             joint's. ``auto``: added only if the lowest joint then stands within 0.25 m of height 0, and does not
             otherwise.
+        pause: cut the recording into its sentences, at silences of that many seconds; needs a transcript.
+        audio_rate: the rate (Hz) that sound must have; None: any.
 
     Raises:
-        DataError: it is broken (with the line), its units are strange, or its rate is another.
+        DataError: it is broken (with the line), or its units are strange, or sound is too short or of another rate.
     """
     path = Path(path)
-    lines = path.read_text(errors="replace").splitlines()
+    lines = read_text(path, errors="replace").splitlines()
     nodes, motion = _hierarchy(path, lines)
     rate, values = _motion(path, lines, motion, sum(len(node.channels) for node in nodes))
-    parents = [node.parent for node in nodes]
-    offsets = torch.tensor([node.offset for node in nodes], dtype=torch.float64)
-    metres = scale if scale is not None else _metres(path, offsets, parents)
-    offsets = offsets * metres
-    moved, rotations = _local(nodes, values, offsets, metres)
-    upwards = up or _upwards(offsets, parents)
-    axis = "xyz".index(upwards)
-    names = [node.name for node in nodes]
-    feet = find_feet(names)
-    rest = moved.mean(dim=0)
+    parents, names = tuple(node.parent for node in nodes), tuple(node.name for node in nodes)
+    moved, rotations = _local(nodes, values)
+    free = [any(not turns for _, turns in node.channels) for node in nodes]
+    root = trunk(parents, moved, free)
+    rest = moved.median(dim=0).values
+    metres = scale if scale is not None else _metres(path, reach(parents, rest, root))
+    moved, rest = moved * metres, rest * metres
+    upwards = up or _upwards(rest, parents, root)
     rest[0] = 0
     with naming(path):
-        skeleton = Skeleton(tuple(names), tuple(parents), vectors(rest), upwards, feet)
+        skeleton = Skeleton(names, parents, vectors(rest), upwards, find_feet(names))
     positions = skeleton.forward(moved[:, 0], rotations, moved)
-    if root_offset == "add" or (root_offset == "auto" and _hovers(positions[..., axis], float(offsets[0, axis]))):
-        positions = positions + offsets[0]
-    return [
-        Clip(
-            name or path.stem, one_fps(path, rate, fps), skeleton, positions[:, 0], rotations, positions,
-            source=str(path),
-        )
-    ]  # fmt: skip
+    offset = metres * torch.tensor(nodes[root].offset, dtype=torch.float64).expand(len(moved), 3)
+    if root:
+        offset = roma.quat_action(skeleton.orientations(rotations)[:, parents[root]], offset)
+    axis = "xyz".index(upwards)
+    if free[root] and (
+        root_offset == "add" or (root_offset == "auto" and _hovers(positions[..., axis], offset[:, axis]))
+    ):
+        positions = positions + offset[:, None]
+    skeleton, rotations, positions = rerooted(skeleton, rotations, positions, root)
+    said = beside.words(path)
+    clip = Clip(
+        name or path.stem, one_fps(path, rate, fps), skeleton, positions[:, 0], rotations, positions, source=str(path),
+        captions=beside.caption(said), audio=beside.audio(path, audio_rate),
+    )  # fmt: skip
+    return [clip] if pause is None else beside.sentences(clip, said, pause)
 
 
 def looks_like(path: Path) -> bool:
     """Whether the file begins as a BVH does."""
-    return beginning(path, ".bvh").lstrip("\ufeff \t\r\n").upper().startswith("HIERARCHY")
+    return beginning(path, ".bvh").lstrip().upper().startswith("HIERARCHY")
 
 
 # ---------------------------------------------------------------------- text
@@ -158,8 +176,8 @@ def _channels(path: Path, row: int, words: list[str]) -> list[tuple[int, bool]]:
 def _motion(path: Path, lines: list[str], start: int, columns: int) -> tuple[float, Tensor]:
     """Frames a second and channel values (T, C)."""
     text = [(row, line) for row, line in enumerate(lines[start + 1 :], start + 1) if line.strip()]
-    head = [re.fullmatch(rf"\s*{key}:?\s+(\S+)\s*", line, re.IGNORECASE)
-            for key, (_, line) in zip(("Frames", "Frame Time"), text, strict=False)]  # fmt: skip
+    head = [re.fullmatch(rf"\s*{key}\s*(?::|\s)\s*(\S+)\s*", line, re.IGNORECASE)
+            for key, (_, line) in zip(("Frames", r"Frame\s+Time"), text, strict=False)]  # fmt: skip
     if len(head) < 2 or head[0] is None or head[1] is None:
         raise DataError(f"{path}:{start + 2}: after MOTION come 'Frames: <number>' and 'Frame Time: <seconds>'.")
     frames = parse_floats(f"{path}:{text[0][0] + 1}", [head[0][1]], 1)[0]
@@ -184,9 +202,9 @@ def whole(rate: float) -> float:
 
 
 # ---------------------------------------------------------------------- geometry
-def _local(nodes: list[_Node], values: Tensor, offsets: Tensor, metres: float) -> tuple[Tensor, Tensor]:
-    """Positions (T, J, 3) m and rotations (T, J, 4) of joints in their parents: channels turn one after the other."""
-    moved = offsets.repeat(len(values), 1, 1)
+def _local(nodes: list[_Node], values: Tensor) -> tuple[Tensor, Tensor]:
+    """Places (T, J, 3) and rotations (T, J, 4) of joints in their parents: channels turn one after the other."""
+    moved = torch.tensor([node.offset for node in nodes], dtype=torch.float64).repeat(len(values), 1, 1)
     rotations = roma.identity_quat((len(values), len(nodes)), dtype=torch.float64).clone()
     column = 0
     for joint, node in enumerate(nodes):
@@ -196,34 +214,31 @@ def _local(nodes: list[_Node], values: Tensor, offsets: Tensor, metres: float) -
                 turn = roma.euler_to_unitquat("XYZ"[axis], value[:, None], degrees=True)
                 rotations[:, joint] = roma.quat_product(rotations[:, joint], turn)
             else:
-                moved[:, joint, axis] = value * metres
+                moved[:, joint, axis] = value
             column += 1
     return moved, rotations
 
 
-def _metres(path: Path, offsets: Tensor, parents: list[int]) -> float:
-    reach = [0.0]
-    for offset, parent in zip(offsets[1:], parents[1:], strict=True):
-        reach.append(reach[parent] + float(offset.norm()))
-    fitting = [metres for metres in _UNITS.values() if _REACH[0] <= max(reach) * metres <= _REACH[1]]
+def _metres(path: Path, far: float) -> float:
+    fitting = [metres for metres in _UNITS.values() if _REACH[0] <= far * metres <= _REACH[1]]
     if not fitting:
         raise DataError(
-            f"{path}: bones from the root to the furthest tip measure {max(reach):g} units together, which is no human "
-            f"in {', '.join(_UNITS)}. Give scale=... (metres a unit)."
+            f"{path}: bones from the hips to the furthest tip measure {far:g} units together, which is no human in "
+            f"{', '.join(_UNITS)}. Give scale=... (metres a unit); in a config data.options: {{scale: ...}}."
         )
     return fitting[0]
 
 
-def _upwards(offsets: Tensor, parents: list[int]) -> Literal["y", "z"]:
-    places = [torch.zeros(3, dtype=offsets.dtype)]
-    for offset, parent in zip(offsets[1:], parents[1:], strict=True):
-        places.append(places[parent] + offset)
-    rest = torch.stack(places)
-    spread = (rest.amax(dim=0) - rest.amin(dim=0)).tolist()
+def _upwards(rest: Tensor, parents: tuple[int, ...], root: int) -> Literal["y", "z"]:
+    places = {root: torch.zeros(3, dtype=rest.dtype)}
+    for joint in carried(parents, root)[1:]:
+        places[joint] = places[parents[joint]] + rest[joint]
+    body = torch.stack(list(places.values()))
+    spread = (body.amax(dim=0) - body.amin(dim=0)).tolist()
     return "z" if spread[2] >= 2 * spread[1] and 2 * spread[2] >= spread[0] else "y"
 
 
-def _hovers(heights: Tensor, offset: float) -> bool:
-    """Whether adding the root's offset puts the lowest joint on the ground, and nothing else does."""
-    low = float(heights.amin(dim=1).median())
-    return abs(low + offset) < _GROUND < abs(low)
+def _hovers(heights: Tensor, offset: Tensor) -> bool:
+    """Whether adding the root's offset (T,) puts the lowest joint on the ground, and nothing else does."""
+    low = heights.amin(dim=1).median()
+    return abs(float(low + offset.median())) < _GROUND < abs(float(low))

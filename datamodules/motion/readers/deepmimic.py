@@ -13,7 +13,7 @@ from torch import Tensor
 from litmotif.geometry.rotations import slerp
 
 from ...core import DataError
-from ...files.checks import beginning, floats, one_fps
+from ...files.checks import beginning, floats, one_fps, read_text
 from ..clip import Clip
 from ..skeleton import layout
 from .bvh import whole
@@ -34,7 +34,7 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
     """
     path = Path(path)
     try:
-        frames = json.loads(path.read_text())["Frames"]
+        frames = json.loads(read_text(path))["Frames"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: no JSON with Frames ({error}).") from error
     ragged = next((row for row, frame in enumerate(frames) if len(frame) != COLUMNS), None)

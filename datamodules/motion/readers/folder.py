@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...core import DataError
+from ...files.broken import MAX_BAD
 from ...files.formats import Formats
 from .. import captions
 from ..clip import Clip
@@ -40,6 +41,7 @@ def read_folder(
     format: Format = "auto",
     fps: float | None = None,
     said: captions.Captions = "auto",
+    max_bad: float = MAX_BAD,
     **options: Any,
 ) -> list[Clip]:
     """Every clip in and under a folder, or of one file.
@@ -49,46 +51,46 @@ def read_folder(
         format: read only this; ``auto`` recognises files by what they hold, and asks where a folder holds more than
             one format. ``smpl`` is AMASS and BEAT2. ``mixed``: a folder of data sets, a folder each, of any format,
             and files of no known format are only named in the log.
-        fps: frames a second, for formats or files that do not say.
+        fps: frames a second, for formats or files that do not say, or say it wrongly.
         said: where captions come from, ``captions.attach``.
-        options: of the format: ``scale``, ``up``, ``root_offset`` (BVH), ``up``, ``pause``, ``audio_rate`` (SMPL).
+        max_bad: share of broken files of a set that are left out, with a warning that counts them.
+        options: of the format: ``scale``, ``up``, ``root_offset``, ``audio_rate`` (BVH), ``up``, ``pause``,
+            ``audio_rate`` (SMPL).
 
     Returns:
         Clips by name: the path below ``root`` without its ending.
 
     Raises:
-        DataError: nothing is there, formats are mixed, an option goes with no file, or a file is no good.
+        DataError: nothing is there, formats are mixed, an option goes with no file, or too many files are no good.
     """
     root = Path(root).expanduser()
     if format == "mixed":
-        return _mixed(root, fps, said, options)
-    clips = _FORMATS.read(root, format, fps, options)
+        return _mixed(root, fps, said, options, max_bad)
+    clips = _FORMATS.read(root, format, fps, options, max_bad)
     if root.is_file():
         return captions.attach(clips, said)
     about = origin(root)
     return [phrase(replace(clip, origin=about)) for clip in captions.attach(clips, said, root)]
 
 
-def _mixed(root: Path, fps: float | None, said: captions.Captions, options: dict[str, Any]) -> list[Clip]:
+def _mixed(
+    root: Path, fps: float | None, said: captions.Captions, options: dict[str, Any], max_bad: float
+) -> list[Clip]:
     """Every clip of a folder of data sets."""
     if fps is not None or options:
         raise DataError(
-            f"{', '.join(['fps'] * (fps is not None) + sorted(options))}: not with format=mixed, where sets differ. A "
-            "column fps of labels.tsv in the set says its rate."
+            f"{', '.join(['source_fps'] * (fps is not None) + sorted(options))}: not with format=mixed, where sets "
+            "differ. A column fps of labels.tsv in the set says its rate."
         )
     sets = sorted(folder for folder in root.glob("*/") if folder.is_dir())
     clips: list[Clip] = []
     for folder in sets:
         about = origin(folder)
-        kinds = {path: _FORMATS.recognise(path) for path in _FORMATS.candidates(folder)}
+        kinds = _FORMATS.recognise_all(_FORMATS.candidates(folder))
         if strange := _FORMATS.strange(kinds):
             rank_zero_info(f"left out, of no known format: {', '.join(map(str, strange))}.")
-        read = [
-            replace(clip, origin=about)
-            for path, kind in kinds.items()
-            if kind is not None
-            for clip in _FORMATS.readers[kind].read(path, path.relative_to(root).with_suffix("").as_posix(), None)
-        ]
+        known = {path: kind for path, kind in kinds.items() if kind is not None}
+        read = [replace(clip, origin=about) for clip in _FORMATS.read_all(root, known, max_bad=max_bad)]
         clips += map(phrase, captions.attach(read, said, folder))
     if not clips:
         raise DataError(

@@ -14,7 +14,8 @@ from litmotif.geometry.odometry import humanml3d_positions
 
 from ...core import DataError
 from ...files.arrays import npy
-from ...files.checks import floats
+from ...files.broken import MAX_BAD, Tally
+from ...files.checks import floats, read_text
 from ..captions import tagged
 from ..clip import Clip, Split
 from ..skeleton import layout
@@ -29,7 +30,7 @@ def looks_like(path: Path) -> bool:
     return (path / VECTORS).is_dir()
 
 
-def read(root: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
+def read(root: str | Path, name: str | None = None, fps: float | None = None, max_bad: float = MAX_BAD) -> list[Clip]:
     """All clips of a folder; a caption of part of a motion makes a clip of that part.
 
     Args:
@@ -37,25 +38,28 @@ def read(root: str | Path, name: str | None = None, fps: float | None = None) ->
             ``test.txt``, one ID a line: then only what they list is read, and clips know their split.
         name: goes before the names of clips, which are their IDs.
         fps: frames a second; None: 20.
+        max_bad: share of motions that may be broken: without text, without motion, or of no good numbers. They are left
+            out, with a warning that counts them.
 
     Raises:
-        DataError: a text without motion, a motion without text, one that is in two lists, features of another shape.
+        DataError: more are broken, or one is in two lists.
     """
     root = Path(root)
     splits = _splits(root)
     motions = {path.stem for path in (root / VECTORS).glob("*.npy")}
     texts = {path.stem for path in (root / TEXTS).glob("*.txt")}
     wanted = set(splits) if splits else motions | texts
-    for found, folder, what in ((motions, VECTORS, "motion"), (texts, TEXTS, "text")):
-        if missing := sorted(wanted - found):
-            raise DataError(
-                f"{root}: no {what} ({folder}) for {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} "
-                f"({len(missing)} such). Add the files, or take the IDs out of texts and lists."
-            )
     prefix = f"{name}/" if name else ""
-    clips: list[Clip] = []
+    tally, clips = Tally(root, len(wanted), max_bad), list[Clip]()
     for key in sorted(wanted):
-        clips += _clips(root, key, prefix, fps or FPS, splits.get(key, ""))
+        with tally.member(key):
+            for found, folder, what in ((motions, VECTORS, "motion"), (texts, TEXTS, "text")):
+                if key not in found:
+                    raise DataError(
+                        f"{root}: no {what} ({folder}) for {key}. Add the file, or take the ID out of texts and lists."
+                    )
+            clips += _clips(root, key, prefix, fps or FPS, splits.get(key, ""))
+    tally.settle()
     return clips
 
 
@@ -114,7 +118,7 @@ def _splits(root: Path) -> dict[str, Split]:
     found: dict[str, Split] = {}
     for split in _SPLITS:
         path = root / f"{split}.txt"
-        for key in path.read_text().split() if path.is_file() else ():
+        for key in read_text(path).split() if path.is_file() else ():
             if found.setdefault(key, split) != split:
                 raise DataError(f"{path}: {key} is in {found[key]}.txt as well: one list a motion.")
     return found

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from ...files.checks import read_text
 from ..clip import Clip, Origin
 
 _SAYS = re.compile(r"^\W*(source|licen[cs]e)\W*:\s*(\S.*)$", re.IGNORECASE | re.MULTILINE)
@@ -19,10 +20,10 @@ def origin(folder: Path) -> Origin:
     """
     said: dict[str, str] = {}
     for path in sorted(folder.glob("README*")):
-        for key, text in _SAYS.findall(path.read_text(errors="replace")):
+        for key, text in _SAYS.findall(read_text(path, errors="replace")):
             said.setdefault(key.lower().replace("license", "licence"), text.strip())
     for path in sorted(folder.glob("LICEN[CS]E*")):
-        lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_text(path, errors="replace").splitlines() if line.strip()]
         if lines:
             said.setdefault("licence", lines[0])
     return Origin(folder.resolve().name, said.get("source", ""), said.get("licence", ""))

@@ -8,10 +8,11 @@ from importlib import import_module
 from importlib.metadata import version as installed
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from litmotif.errors import DataError, LitmotifError, MissingExtraError
 
+from ...files.broken import Broken as Broken
 from ..song import Song
 
 
@@ -46,13 +47,6 @@ def _stamp(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [stat.st_size, stat.st_mtime_ns]
-
-
-class Broken(NamedTuple):
-    """A file, or a song of one, that could not be read."""
-
-    source: str
-    reason: str
 
 
 def reason(error: Exception) -> str:

@@ -34,6 +34,7 @@ from ...envs.mobile_base import (
     wall_gap,
     within_limits,
 )
+from ...heartbeat import Heartbeat
 from .recordings import ActionNoise, to_root
 from .scenes import COMMANDS, Scene, draw, draw_scene, nearest_obstacles, polar
 
@@ -106,10 +107,12 @@ def rollout(
     number = torch.arange(rank, episodes, world_size)
     key = noise.combine(seed, number)
     run, shaking, plan = _Run(draw_scene(task, key), history), ActionNoise(key, action_noise), torch.empty(0)
+    progress = Heartbeat(task, run.steps, "step")
     for step in range(run.steps):
         if step % replan_every == 0:
             if run.ended.all():
                 break
+            progress.beat(step, f"{int(run.ended.sum())} of {len(number)} episodes ended")
             seen = History(*run.seen(step), number, step)
             plan = _checked(policy(seen, run.task(step)), len(number), replan_every)
         run.step(step, plan[:, step % replan_every] + shaking.step(step + 1))

@@ -1,6 +1,10 @@
-"""LeRobot datasets: ``meta/info.json`` and parquet tables of observation.state and action, versions 2.1 and 3.0."""
+"""LeRobot datasets: ``meta/info.json`` and parquet tables of observation.state and action, versions 2.1 and 3.0.
+
+A state of other names is asked for by ``state_keys``.
+"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ...core import DataError
-from ...files.checks import floats, need, one_fps, optional
+from ...files.broken import MAX_BAD, Tally
+from ...files.checks import floats, need, one_fps, optional, read_text
 from ...robots.recording import Recording, Slice
 
 INFO = Path("meta") / "info.json"
@@ -16,10 +21,23 @@ STATE, ACTION, EPISODE, FRAME = "observation.state", "action", "episode_index", 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 
 
-def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
+def read(
+    path: str | Path,
+    name: str | None = None,
+    fps: float | None = None,
+    state_keys: Sequence[str] | None = None,
+    max_bad: float = MAX_BAD,
+) -> list[Recording]:
     """All episodes of a dataset; pictures are not read.
 
     Episode k is called ``name/k``.
+
+    Args:
+        path: the dataset.
+        name: goes before the names of recordings.
+        fps: steps a second; None takes the dataset's.
+        state_keys: columns of the state, side by side; None: ``observation.state``.
+        max_bad: share of tables, and of episodes, that may be broken.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.
@@ -31,16 +49,23 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
     files = sorted((path / "data").rglob("*.parquet"))
     if not files:
         raise DataError(f"{path / 'data'}: no parquet file. Copy the dataset's data folder whole.")
+    keys = tuple(state_keys or (STATE,))
     episodes: dict[int, list[tuple[Path, dict[str, Tensor]]]] = {}
+    tally = Tally(path, len(files), max_bad)
     for file in files:  # an episode may go on in the next file
-        columns = _columns(file)
-        index = columns[EPISODE].long()
-        for episode in sorted(set(index.tolist())):
-            part = {key: value[index == episode] for key, value in columns.items()}
-            episodes.setdefault(episode, []).append((file, part))
-    return [
-        _episode(f"{name or path.name}/{episode}", rate, parts, episode) for episode, parts in sorted(episodes.items())
-    ]
+        with tally.member(file):
+            columns = _columns(file, keys)
+            index = columns[EPISODE].long()
+            for episode in sorted(set(index.tolist())):
+                part = {key: value[index == episode] for key, value in columns.items()}
+                episodes.setdefault(episode, []).append((file, part))
+    tally.settle()
+    tally, recordings = Tally(path, len(episodes), max_bad), list[Recording]()
+    for episode, parts in sorted(episodes.items()):
+        with tally.member(f"episode {episode}"):
+            recordings.append(_episode(f"{name or path.name}/{episode}", rate, parts, episode, keys))
+    tally.settle()
+    return recordings
 
 
 def looks_like(path: Path) -> bool:
@@ -50,7 +75,7 @@ def looks_like(path: Path) -> bool:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads((path / INFO).read_text())
+        info = json.loads(read_text(path / INFO))
         version = info["codebase_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path / INFO}: no readable description of a LeRobot dataset ({error!r}).") from error
@@ -59,13 +84,19 @@ def _info(path: Path) -> dict[str, Any]:
     return dict(info)
 
 
-def _columns(file: Path) -> dict[str, Tensor]:
-    """The four columns that matter: (N, S), (N, A), (N,), (N,)."""
+def _columns(file: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
+    """The columns that matter: (N, S) for each part of the state, (N, A), (N,), (N,)."""
     arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
     try:
         table = parquet.ParquetFile(file)
-        need(file, table.schema_arrow.names, (STATE, ACTION, EPISODE, FRAME), "column")
-        table = table.read(columns=[STATE, ACTION, EPISODE, FRAME])
+        names = table.schema_arrow.names
+        if missing := [key for key in keys if key not in names]:
+            raise DataError(
+                f"{file}: no column {', '.join(missing)}; there are: {', '.join(names)}. Name those of the state: "
+                "data.state_keys=[...]."
+            )
+        need(file, names, (ACTION, EPISODE, FRAME), "column")
+        table = table.read(columns=[*keys, ACTION, EPISODE, FRAME])
     except (OSError, arrow.ArrowException) as error:
         raise DataError(f"{file}: no readable parquet file ({error}). It may be cut off: copy it again.") from error
     return {key: _column(file, key, table[key].combine_chunks()) for key in table.column_names}
@@ -82,10 +113,12 @@ def _column(file: Path, key: str, column: Any) -> Tensor:
     return floats(file, key, flat.reshape(len(column), -1))
 
 
-def _episode(name: str, fps: float, parts: list[tuple[Path, dict[str, Tensor]]], episode: int) -> Recording:
+def _episode(
+    name: str, fps: float, parts: list[tuple[Path, dict[str, Tensor]]], episode: int, keys: tuple[str, ...]
+) -> Recording:
     file = parts[0][0]
     try:
-        columns = {key: torch.cat([part[key] for _, part in parts]) for key in (STATE, ACTION, FRAME)}
+        columns = {key: torch.cat([part[key] for _, part in parts]) for key in (*keys, ACTION, FRAME)}
     except RuntimeError as error:
         raise DataError(f"{file}: episode {episode} changes its number of columns in the next file.") from error
     wrong = (columns[FRAME].long() != torch.arange(len(columns[FRAME]))).nonzero()
@@ -95,13 +128,13 @@ def _episode(name: str, fps: float, parts: list[tuple[Path, dict[str, Tensor]]],
             f"{file}: episode {episode}: {FRAME} is {int(columns[FRAME][row])} in its row {row}. "
             "Frames count from 0 without gaps: copy all files of the dataset."
         )
-    states, actions = columns[STATE], columns[ACTION]
+    actions = columns[ACTION]
     return Recording(
         name=name,
         fps=fps,
         source=f"{file}: episode {episode}",
-        local=states,
-        slices=(Slice(STATE, states.shape[1]),),
+        local=torch.cat([columns[key] for key in keys], dim=1),
+        slices=tuple(Slice(key, columns[key].shape[1]) for key in keys),
         actions=actions,
         action_slices=(Slice(ACTION, actions.shape[1]),),
     )

@@ -1,44 +1,116 @@
-"""Minari on disk: ``main_data.hdf5`` with groups ``episode_k`` of observations (T + 1, ...) and actions (T, ...)."""
+"""Minari on disk: ``main_data.hdf5`` with groups ``episode_k`` of observations (T + 1, ...) and actions (T, ...).
 
+Or ``data_format: arrow``: a folder a number ``k`` with Arrow files of T + 1 rows, the last action of which is padding.
+"""
+
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...core import DataError
-from ...files.checks import floats, need, one_fps, optional
+from ...files.broken import MAX_BAD, Tally
+from ...files.checks import floats, need, one_fps, optional, read_text
 from ...robots.recording import Recording, Slice
 
-FILE = "main_data.hdf5"
+FILE, METADATA = "main_data.hdf5", "metadata.json"
+_COLUMNS = ("observations", "actions")
 
 
-def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
+def read(
+    path: str | Path, name: str | None = None, fps: float | None = None, max_bad: float = MAX_BAD
+) -> list[Recording]:
     """All episodes. The last observation, after which nothing was done, is left out.
 
     Episode k is called ``name/k``, after the folder above ``data`` where there is no name. The format keeps no rate.
+
+    Args:
+        path: ``main_data.hdf5``, or ``metadata.json`` beside the folders of Arrow files.
+        name: goes before the names of recordings.
+        fps: steps a second.
+        max_bad: share of episodes that may be broken.
 
     Returns:
         Recordings without a root. Dict and Tuple spaces become a slice for each of their arrays, in the file's order.
 
     Raises:
-        ModuleNotFoundError: h5py is not installed.
+        ModuleNotFoundError: h5py, or pyarrow, is not installed.
         DataError: the file does not open or is cut off, has no episodes, lacks a key, or holds discrete actions.
     """
-    path, h5py = Path(path), optional("h5py")
+    path = Path(path)
     name = name or folder_of(path).resolve().name
     fps = one_fps(path, None, fps)
+    if path.name == METADATA:
+        return _arrow(path, name, fps, max_bad)
+    h5py, recordings = optional("h5py"), list[Recording]()
     try:
         with h5py.File(path, "r") as file:
             keys = sorted((key for key in file if key.startswith("episode_")), key=lambda key: int(key[8:]))
             need(path, keys or list(file), [] if keys else ["episode_0"], "group")
-            return [_episode(path, key, file[key], f"{name}/{key[8:]}", fps) for key in keys]
+            tally = Tally(path, len(keys), max_bad)
+            for key in keys:
+                with tally.member(f"{path}: {key}"):
+                    recordings.append(_episode(path, key, file[key], f"{name}/{key[8:]}", fps))
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: no readable HDF5 file ({error}). It may be cut off: copy it again.") from error
+    tally.settle()
+    return recordings
 
 
 def looks_like(path: Path) -> bool:
-    """Whether the file is called so."""
-    return path.name == FILE
+    """Whether the file is called so, or describes Arrow files."""
+    if path.name == FILE:
+        return True
+    if path.name != METADATA:
+        return False
+    try:
+        return bool(json.loads(read_text(path))["data_format"] == "arrow")
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _arrow(path: Path, name: str, fps: float, max_bad: float) -> list[Recording]:
+    folders = sorted((one for one in path.parent.iterdir() if one.name.isdigit()), key=lambda one: int(one.name))
+    if not folders:
+        raise DataError(f"{path}: no episode beside it: copy the dataset's data folder whole.")
+    tally, recordings = Tally(path.parent, len(folders), max_bad), list[Recording]()
+    for folder in folders:
+        with tally.member(folder):
+            table = _table(folder)
+            need(folder, table, _COLUMNS, "column")
+            table["actions"] = _cut(table["actions"])
+            recordings.append(_episode(folder, f"episode {folder.name}", table, f"{name}/{folder.name}", fps))
+    tally.settle()
+    return recordings
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    """Columns of the Arrow files of an episode: arrays, or a dict of them for each struct."""
+    arrow, dataset = optional("pyarrow"), optional("pyarrow.dataset")
+    files = sorted(map(str, folder.glob("*.arrow")))
+    if not files:
+        raise DataError(f"{folder}: no Arrow file. Copy the dataset's data folder whole.")
+    try:
+        table = dataset.dataset(files, format="arrow").to_table().combine_chunks()
+    except (OSError, arrow.ArrowException) as error:
+        raise DataError(f"{folder}: no readable Arrow file ({error}). It may be cut off: copy it again.") from error
+    return {key: _array(folder, key, table[key].combine_chunks()) for key in table.column_names if key in _COLUMNS}
+
+
+def _array(folder: Path, key: str, column: Any) -> Any:
+    """A column of numbers (N,) or lists of them (N, D); of a struct, a dict of its fields."""
+    if optional("pyarrow").types.is_struct(column.type):
+        return {field.name: _array(folder, f"{key}/{field.name}", column.field(field.name)) for field in column.type}
+    flat = (column.flatten() if hasattr(column, "values") else column).to_numpy(zero_copy_only=False)
+    if not len(column) or column.null_count or len(flat) % len(column):
+        raise DataError(f"{folder}: {key}: at least 1 row, and the same number of values in each.")
+    return flat.reshape(len(column), -1)
+
+
+def _cut(actions: Any) -> Any:
+    """Without the last row, which pads them."""
+    return {key: _cut(value) for key, value in actions.items()} if isinstance(actions, dict) else actions[:-1]
 
 
 def folder_of(path: Path) -> Path:
