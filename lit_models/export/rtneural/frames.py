@@ -53,7 +53,8 @@ def _input_size(layers: list[nn.Module]) -> int:
 
 def _run(layer: Any, x: Tensor) -> Tensor:
     if isinstance(layer, nn.LSTM | nn.GRU):
-        return layer(x)[0] if layer.batch_first else layer(x.transpose(0, 1))[0].transpose(0, 1)
+        outputs: Tensor = layer(x)[0] if layer.batch_first else layer(x.transpose(0, 1))[0].transpose(0, 1)
+        return outputs
     if isinstance(layer, nn.Conv1d):
         reach = (layer.kernel_size[0] - 1) * layer.dilation[0]
         seen = nn.functional.pad(x.transpose(1, 2), (reach, 0))  # (B, C, reach + T)
