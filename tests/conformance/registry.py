@@ -78,7 +78,10 @@ REGISTRY: dict[str, Entry] = {
     ),
     "StateActionDDPM": Entry(
         data="Trajectories",
-        tiny={"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_train_timesteps": 5},
+        tiny={
+            "network": {"hidden_size": 16, "num_layers": 2, "num_heads": 2},
+            "process": {"num_train_timesteps": 5},
+        },
         tiny_data={
             "episodes": 8,
             "episode_seconds": 3.0,
