@@ -24,6 +24,8 @@ RENAMED = {
     "lr_gamma": "schedule.gamma",
     "sampling_steps": "sampling.steps",
     "sampler_options": "sampling.options",
+    "text_encoder": "text.encoder",
+    "text_size": "text.size",
     "margin_lr": "margin.lr",
     "critic_passes": "critics.passes",
     "critic_batch": "critics.batch",
