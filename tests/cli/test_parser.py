@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lit_models.cli import main
+from lit_models.cli.run import resolved_config
 
 from .tiny import write
 
@@ -48,6 +49,20 @@ def test_a_mistake_in_a_file(text, words, tiny, in_tmp, capsys):
     assert all(word in err for word in ["bad.yaml", *words]), err
     assert "command line" not in err
     assert len(err.splitlines()) == 1
+
+
+def test_an_overlay_changes_some_options_of_a_group_and_keeps_the_others(tiny, in_tmp):
+    first = write(
+        in_tmp, "first.yaml", "model: {init_args: {network: {num_layers: 3}, optimizer: {betas: [0.5, 0.6]}}}"
+    )
+    second = write(in_tmp, "second.yaml", "model: {init_args: {optimizer: {weight_decay: 0.3}}}")
+    found = resolved_config(["-c", tiny, "-c", first, "-c", second, "--model.network.num_heads=4"])["model"][
+        "init_args"
+    ]
+    kept = {name: found["network"][name] for name in ("hidden_size", "num_layers", "num_heads")}
+    assert kept == {"hidden_size": 16, "num_layers": 3, "num_heads": 4}
+    kept = {name: found["optimizer"][name] for name in ("lr", "weight_decay", "betas")}
+    assert kept == {"lr": 0.05, "weight_decay": 0.3, "betas": [0.5, 0.6]}
 
 
 def test_a_file_that_is_no_text(tiny, in_tmp, capsys):

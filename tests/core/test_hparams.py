@@ -1,4 +1,5 @@
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ import torch
 
 import lit_models
 from lit_models.core.checkpoint import CheckpointError, written_hparams
-from lit_models.core.hparams import RENAMED, keys, require_plain
+from lit_models.core.hparams import RENAMED, keys, parameters, require_plain, strangers
 from lit_models.core.module import BaseModule
 from litmotif.errors import ArgumentError, ArgumentTypeError
 
@@ -82,6 +83,13 @@ def test_old_names_are_answered_with_names_that_there_are(old):
     options = [set(keys(getattr(lit_models, name))) for name in REGISTRY]
     assert any(RENAMED[old] in known for known in options)
     assert not any(old in known for known in options)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_option_is_found_by_its_last_name(name):
+    kind = getattr(lit_models, name)
+    for option in {key.rpartition(".")[2] for key in keys(kind)} - parameters(kind).keys():
+        assert re.search(rf"has no '{option}'. It is '\w+\.{option}' now", strangers(kind, [option]))
 
 
 def test_a_checkpoint_of_an_earlier_version_is_refused_with_every_new_name():
