@@ -39,7 +39,7 @@ SHOWN = {
     "velocity_error": "velocity error, (m/s)^2",
     "l1_diversity": "L1 diversity, m",
 }
-SMALL = ["--data.clips=500", "--model.hidden_size=64", "--model.num_layers=2", "--trainer.max_epochs=5"]
+SMALL = ["--data.clips=500", "--model.network.hidden_size=64", "--model.network.num_layers=2", "--trainer.max_epochs=5"]
 TERMS = {
     "none": "velocity: 0, acceleration: 0",
     "velocity, acceleration": "velocity: 2, acceleration: 4",
@@ -78,7 +78,7 @@ def quality(run: Path, evaluator: Path, out: Path, threads: int) -> Table:
     """The model with few and with many steps, beside the other rows."""
     found = {}
     for steps in STEPS:
-        changes = (f"--model.evaluator={evaluator}", f"--model.sampling_steps={steps}")
+        changes = (f"--model.evaluator={evaluator}", f"--model.sampling.steps={steps}")
         found[steps] = tested(run, out / f"{steps}_steps.json", threads, *changes)
     table = Table("metric", *(f"{steps} steps" for steps in STEPS), "real", "neighbour", "noise")
     for name, shown in SHOWN.items():
@@ -93,7 +93,7 @@ def ablation(out: Path, seeds: int, threads: int) -> Table:
     """Jitter without and with the losses that smooth motion: mean and range over seeds."""
     table = Table("losses", *(name.replace("_", " ") for name in JITTER), "jerk of real motion")
     for name, terms in TERMS.items():
-        weights = f"--model.loss_weights={{{terms}, forward_kinematics: 0}}"
+        weights = f"--model.objective.loss_weights={{{terms}, forward_kinematics: 0}}"
         results = []
         for seed in range(seeds):
             folder = out / "ablation" / f"{name.replace(', ', '_')}_{seed}"

@@ -29,14 +29,14 @@ from lit_models.state_action.closed_loop import task_costs
 
 TRAINED = {
     "ours": [],
-    "full attention": ["--model.attention=full"],
+    "full attention": ["--model.network.attention=full"],
     "horizon 8": ["--data.horizon=8"],
     "horizon 32": ["--data.horizon=32"],
 }
 CHANGED = {
     "gradient x0": ["--model.guidance.gradient=x0"],
-    "rolling 14, 4": ["--model.rolling=[14,4]"],
-    "rolling ramp": ["--model.rolling=ramp"],
+    "rolling 14, 4": ["--model.closed_loop.rolling=[14,4]"],
+    "rolling ramp": ["--model.closed_loop.rolling=ramp"],
     "no guidance": ["--model.guidance.strength=0"],
 }
 """Other ways to use the weights of ``ours``."""
@@ -105,14 +105,14 @@ def draw(weights: Path, path: Path) -> None:
     seen = []
     policy = model.policy()
     with torch.no_grad():
-        data.rollout(lambda h, t: seen.append((h, t)) or policy(h, t), "test", model.hparams["replan_every"])
+        data.rollout(lambda h, t: seen.append((h, t)) or policy(h, t), "test", model.acting.replan_every)
     history, task = seen[len(seen) // 4]
     goal, obstacles = task.waypoint[:1], task.obstacles[:1]
     cost = task_costs(
         task._replace(waypoint=goal, obstacles=obstacles),
         model.layout,
         model.history,
-        model.hparams["task_options"]["forest"],
+        model.acting.task_options["forest"],
     )
     states, actions = history.states[:1], history.actions[:1]
     fan = {}

@@ -24,6 +24,7 @@ from . import resume, run_claim, run_folder
 from .errors import RequestError
 from .linked import LinkedCLI, seed_of
 from .links import declared
+from .null_options import as_mappings, group_names
 from .parser import HintingParser
 from .save_config import SaveResolvedConfig
 from .source_location import location_of
@@ -53,14 +54,14 @@ class LitmotifCLI(LinkedCLI):
     """
 
     def __init__(self, request: Request) -> None:
-        self.request = request
         self.checkpoint: Path | None = None
         self.checkpoint_io = AtomicCheckpointIO()
+        self.request = request._replace(arguments=as_mappings(request.arguments, group_names()))
         super().__init__(
             save_config_callback=SaveResolvedConfig,
             parser_class=HintingParser,
             parser_kwargs={"prog": "litmotif", "allow_abbrev": False},  # a shortened key would pass for another one
-            args=request.arguments,
+            args=self.request.arguments,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from litmotif.errors import ArgumentTypeError
+from litmotif.errors import ArgumentError, ArgumentTypeError
 from litmotif.names import nearest
 
 PLAIN = (bool, int, float, str, type(None))
@@ -23,6 +23,9 @@ RENAMED = {
     "lr_floor": "schedule.floor",
     "lr_gamma": "schedule.gamma",
     "sampling_steps": "sampling.steps",
+    "sampler_options": "sampling.options",
+    "text_encoder": "text.encoder",
+    "text_size": "text.size",
     "margin_lr": "margin.lr",
     "critic_passes": "critics.passes",
     "critic_batch": "critics.batch",
@@ -104,7 +107,8 @@ def as_group(kind: type, value: Any, where: str) -> Any:
         where: what it is called, for messages.
 
     Raises:
-        ArgumentTypeError: neither of both, an unknown option, or a value of the wrong type.
+        TypeError: neither of both, or an unknown option.
+        ValueError: a value that an option does not take.
     """
     if isinstance(value, kind):
         return value
@@ -121,7 +125,7 @@ def as_group(kind: type, value: Any, where: str) -> Any:
     try:
         return parser.instantiate(parser.parse_object({"group": dict(value)})).group
     except ParserError as error:
-        raise ArgumentTypeError(" ".join(str(error).split()).replace('Parser key "group', f'"{where}')) from error
+        raise ArgumentError(" ".join(str(error).split()).replace('Parser key "group', f'"{where}')) from error
 
 
 def require_plain(hparams: Mapping[str, Any], owner: str) -> None:

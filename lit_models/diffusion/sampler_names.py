@@ -1,6 +1,7 @@
 """Samplers by name, as YAML writes them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from litmotif.errors import ArgumentError
@@ -15,6 +16,21 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "dpm_solver": DPMSolver,
     "diffusers": DiffusersSampler,
 }
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling of a diffusion.
+
+    Attributes:
+        sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
+        options: of its constructor, such as ``{eta: 1.0}`` or ``{class_path: ...}``.
+        steps: model evaluations; None takes one a level.
+    """
+
+    sampler: SamplerName = "ddim"
+    options: dict[str, Any] | None = None
+    steps: int | None = None
 
 
 def make_sampler(name: SamplerName, options: Mapping[str, Any] | None) -> Sampler:
@@ -32,4 +48,4 @@ def make_sampler(name: SamplerName, options: Mapping[str, Any] | None) -> Sample
     try:
         return SAMPLERS[name](**dict(options or {}))
     except TypeError as error:
-        raise ArgumentError(f"sampler_options of sampler={name!r}: {error}.") from error
+        raise ArgumentError(f"sampling.options of sampler={name!r}: {error}.") from error

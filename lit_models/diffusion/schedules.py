@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,6 +14,22 @@ from .process import PREDICTION_TYPES, TERMINAL_SIGNAL, Diffusion, PredictionTyp
 
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Process:
+    """Noising process that a network learns to undo.
+
+    Attributes:
+        num_train_timesteps: noise levels K.
+        beta_schedule: of the noise, see ``make_betas``.
+        prediction_type: what the network predicts.
+    """
+
+    num_train_timesteps: int = 20
+    beta_schedule: BetaSchedule = "squaredcos_cap_v2"
+    prediction_type: PredictionType = "sample"
+
 
 MAX_BETA = 0.999
 """No step destroys everything: alpha_bar stays positive (Nichol and Dhariwal, arXiv:2102.09672, section 3.2)."""

@@ -17,10 +17,26 @@ from litmotif.errors import ArgumentError
 
 from ..core.normalizer import Standardizer
 from ..diffusion.process import Diffusion, uniform_path
+from ..diffusion.sampler_names import Sampling
 from ..diffusion.samplers import DDIM, Denoiser, Noise, Sampler, Streams, classifier_free
 
 Inpainting = Literal["clean", "replace", "repaint"]
 INPAINTINGS = ("clean", "replace", "repaint")
+
+
+@dataclass(frozen=True)
+class MotionSampling(Sampling):
+    """Sampling of motion.
+
+    Attributes:
+        guidance_scale: of the text and the sound; 1 takes them as they are.
+        inpainting: what happens to given entries, see ``Generation``.
+        foot_lock: hold feet where the model says that they stand, see ``foot_lock``; for features with contacts.
+    """
+
+    guidance_scale: float = 2.5
+    inpainting: Inpainting = "clean"
+    foot_lock: bool = True
 
 
 Finish = Callable[[Tensor, Tensor], Tensor]

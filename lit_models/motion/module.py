@@ -14,22 +14,17 @@ from litmotif.seeding import generator
 from ..core.evaluation import GenerativeModule
 from ..core.modes import evaluating
 from ..core.normalizer import Standardizer, Statistics
-from ..diffusion.process import LossWeighting, PredictionType
 from ..diffusion.sampler_names import SamplerName, make_sampler
-from ..diffusion.schedules import BetaSchedule, make_diffusion, scaled
+from ..diffusion.schedules import make_diffusion, scaled
 from .foot_lock import lock_feet
-from .generation import Condition, Generation, Given, Inpainting, beginning
+from .generation import Condition, Generation, Given, MotionSampling, beginning
 from .judge.module import load_evaluator
 from .judge.motion_evaluation import Keys, MotionEvaluation
-from .losses import MotionLosses, NoiseWeighting
-from .network import MotionTransformer
-from .objective import Draw, MotionObjective
+from .losses import MotionLosses
+from .network import MotionTransformer, Network
+from .objective import Draw, MotionObjective, MotionProcess, ObjectiveSettings
 from .skeleton import MotionLayout
-from .text import make_text_encoder
-
-NETWORK = ("max_frames", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "dropout", "frames_per_token")
-OBJECTIVE = ("loss_weighting", "snr_gamma", "condition_dropout", "clean_share")
-"""Hyper-parameters that are handed on as they are."""
+from .text import Text, make_text_encoder
 
 
 class MotionDDPM(GenerativeModule):
@@ -41,33 +36,11 @@ class MotionDDPM(GenerativeModule):
         max_frames: longest motion, from the data.
         audio_size: features of a frame of sound, 0 for none, from the data.
         statistics: mean and standard deviation of the columns, from the data.
-        hidden_size: token width.
-        num_layers: blocks.
-        num_heads: attention heads.
-        mlp_ratio: width of the perceptrons over ``hidden_size``.
-        dropout: rate in the blocks.
-        frames_per_token: frames that one token tells of, 1 or even: attention over fewer tokens, and smoother motion.
-        text_encoder: ``hashed`` learns words by their hashes and needs nothing else; a folder with a CLIP or
-            sentence-transformer model is used frozen; None for a model without text.
-        text_size: width of the hashed encoder.
-        num_train_timesteps: noise levels K.
-        beta_schedule: of the noise.
-        signal_scale: multiplies signal over noise at each level. Frames resemble each other and so do columns: noise
-            that is drawn for each alone leaves the whole of a motion recognisable until there is far more of it than in
-            the usual schedules, as in large images (Hoogeboom et al., arXiv:2301.11093, section 3.1).
-        prediction_type: what the network predicts.
-        loss_weighting: weight of the reconstruction by its level.
-        snr_gamma: where ``min_snr`` cuts.
-        loss_weights: of the losses by name, see ``MotionLosses``; those left out take the requirement's.
-        noise_weighting: how the losses in metres fall with the noise.
-        condition_dropout: share of the motions whose text, and whose sound, is left out.
-        clean_share: share of the motions of which some frames are clean, so that beginnings and keyframes can be given.
-        sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
-        sampler_options: of its constructor.
-        sampling_steps: model evaluations a motion; None takes K.
-        guidance_scale: of the text and the sound; 1 takes them as they are.
-        inpainting: what happens to given entries, see ``Generation``.
-        foot_lock: hold feet where the model says that they stand, see ``foot_lock``; for features with contacts.
+        network: its sizes.
+        text: how captions are embedded.
+        process: the noise that it learns to undo.
+        objective: what is learned.
+        sampling: how motion is drawn.
         evaluator: run folder or checkpoint of a ``MotionEvaluator`` of the same features, in which FID, R-precision,
             matching score, diversity and multimodality are measured; None leaves them out. Its weights stay there.
         repeats: motions made for each of the first 32 captions of a split, for multimodality; below 2 leaves it out.
@@ -75,11 +48,7 @@ class MotionDDPM(GenerativeModule):
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("skeleton", "features", "max_frames", "audio_size", "hidden_size", "num_layers", "num_heads"),
-            *("mlp_ratio", "frames_per_token", "text_encoder", "text_size", "num_train_timesteps"),
-            *("beta_schedule", "signal_scale", "prediction_type"),
-        }
+        {"skeleton", "features", "max_frames", "audio_size", "network", "text", "process"}
     )
     entries: ClassVar[tuple[str, ...]] = ("forward",)
     evaluation: MotionEvaluation
@@ -91,47 +60,30 @@ class MotionDDPM(GenerativeModule):
         max_frames: int,
         audio_size: int = 0,
         statistics: Statistics | None = None,
-        hidden_size: int = 128,
-        num_layers: int = 4,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        frames_per_token: int = 1,
-        text_encoder: str | None = "hashed",
-        text_size: int = 128,
-        num_train_timesteps: int = 50,
-        beta_schedule: BetaSchedule = "squaredcos_cap_v2",
-        signal_scale: float = 1.0,
-        prediction_type: PredictionType = "sample",
-        loss_weighting: LossWeighting = "uniform",
-        snr_gamma: float = 5.0,
-        loss_weights: dict[str, float] | None = None,
-        noise_weighting: NoiseWeighting = "alpha_bar",
-        condition_dropout: float = 0.1,
-        clean_share: float = 0.1,
-        sampler: SamplerName = "ddim",
-        sampler_options: dict[str, Any] | None = None,
-        sampling_steps: int | None = None,
-        guidance_scale: float = 2.5,
-        inpainting: Inpainting = "clean",
-        foot_lock: bool = True,
+        network: Network = Network(),
+        text: Text = Text(),
+        process: MotionProcess = MotionProcess(),
+        objective: ObjectiveSettings = ObjectiveSettings(),
+        sampling: MotionSampling = MotionSampling(),
         evaluator: str | None = None,
         repeats: int = 4,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        h, size = self.hparams, features["size"]
+        size, kind, learned = features["size"], self.group(MotionProcess), self.group(ObjectiveSettings)
         self.layout = MotionLayout(skeleton, features)
         self.normalizer = Standardizer(size, statistics)
-        self.text = make_text_encoder(text_encoder, text_size)
-        widths: dict[str, Any] = {"text_size": 0 if self.text is None else self.text.size, "audio_size": audio_size}
-        self.network = MotionTransformer(size, num_train_timesteps, **widths, **{name: h[name] for name in NETWORK})
-        self.losses = MotionLosses(loss_weights, self.layout, noise_weighting=noise_weighting)
-        diffusion = scaled(make_diffusion(num_train_timesteps, beta_schedule, prediction_type), signal_scale)
-        named = {name: h[name] for name in OBJECTIVE}
-        self.objective = MotionObjective(max_frames, self.losses, self.normalizer, diffusion, **named)
-        settings = (make_sampler(sampler, sampler_options), sampling_steps, guidance_scale, inpainting)
-        finish = partial(lock_feet, self.layout) if foot_lock and self.layout.contacts else None
+        self.text = make_text_encoder(self.group(Text))
+        widths = (0 if self.text is None else self.text.size, audio_size)
+        self.network = MotionTransformer(size, kind.num_train_timesteps, max_frames, self.group(Network), *widths)
+        self.losses = MotionLosses(learned.loss_weights, self.layout, noise_weighting=learned.noise_weighting)
+        unscaled = make_diffusion(kind.num_train_timesteps, kind.beta_schedule, kind.prediction_type)
+        diffusion = scaled(unscaled, kind.signal_scale)
+        self.objective = MotionObjective(max_frames, self.losses, self.normalizer, diffusion, learned)
+        drawn = self.group(MotionSampling)
+        sampler = make_sampler(drawn.sampler, drawn.options)
+        settings = (sampler, drawn.steps, drawn.guidance_scale, drawn.inpainting)
+        finish = partial(lock_feet, self.layout) if drawn.foot_lock and self.layout.contacts else None
         self.generation = Generation(self.network, diffusion, size, max_frames, *settings, finish=finish)
         self.evaluation = MotionEvaluation(self.layout, sorted(self.losses.weights))
 

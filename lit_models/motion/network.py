@@ -1,6 +1,7 @@
 """Networks of motion: its units, an encoder of sound, and the denoiser, a DiT over frames under text and sound."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -78,6 +79,41 @@ class AudioEncoder(nn.Module):
         return self.leave(x)  # type: ignore[no-any-return]  # (B, T, D)
 
 
+@dataclass(frozen=True)
+class Network:
+    """Sizes of ``MotionTransformer``.
+
+    Attributes:
+        hidden_size: token width D.
+        num_layers: blocks.
+        num_heads: attention heads; divides D.
+        mlp_ratio: width of the perceptrons over D.
+        dropout: rate in the blocks.
+        frames_per_token: P frames that one token tells of, 1 or even; attention is over T / P tokens. Tokens overlap in
+            what they predict: two make each frame, so that motion goes on smoothly from one to the next.
+        text_token: let frames also attend to the text, as a token of its own (Tevet et al., arXiv:2209.14916).
+        audio_layers: convolutions of ``AudioEncoder``.
+        audio_kernel: frames that each of them sees, odd.
+
+    Raises:
+        ValueError: an odd number of frames above 1 for a token.
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    mlp_ratio: float = 4.0
+    dropout: float = 0.0
+    frames_per_token: int = 1
+    text_token: bool = False
+    audio_layers: int = 3
+    audio_kernel: int = 5
+
+    def __post_init__(self) -> None:
+        if self.frames_per_token < 1 or (self.frames_per_token > 1 and self.frames_per_token % 2):
+            raise ArgumentError(f"frames_per_token={self.frames_per_token}: 1, or an even number.")
+
+
 class MotionTransformer(nn.Module):
     """DiT blocks with adaLN-zero (Peebles & Xie, arXiv:2212.09748) over frames; what it gives at the start is 0.
 
@@ -92,22 +128,12 @@ class MotionTransformer(nn.Module):
         features: columns F of a frame.
         num_train_timesteps: noise levels K.
         max_frames: longest motion.
+        network: its sizes.
         text_size: width of a text's embedding; 0 for a model without text.
         audio_size: features A of a frame of audio; 0 for a model without audio.
-        hidden_size: token width D.
-        num_layers: blocks.
-        num_heads: attention heads; divides D.
-        mlp_ratio: width of the perceptrons over D.
-        dropout: rate in the blocks.
-        frames_per_token: P frames that one token tells of, 1 or even; attention is over T / P tokens. Tokens overlap in
-            what they predict: two make each frame, so that motion goes on smoothly from one to the next.
-        text_token: let frames also attend to the text, as a token of its own (Tevet et al., arXiv:2209.14916).
-        audio_layers: convolutions of ``AudioEncoder``.
-        audio_kernel: frames that each of them sees, odd.
 
     Raises:
-        ValueError: the heads do not divide the width, an even kernel, an odd number of frames above 1 for a token, or
-            a token of a text that there is not.
+        ValueError: the heads do not divide the width, an even kernel, or a token of a text that there is not.
     """
 
     def __init__(
@@ -115,25 +141,16 @@ class MotionTransformer(nn.Module):
         features: int,
         num_train_timesteps: int,
         max_frames: int,
+        network: Network = Network(),
         text_size: int = 0,
         audio_size: int = 0,
-        hidden_size: int = 128,
-        num_layers: int = 4,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        frames_per_token: int = 1,
-        text_token: bool = False,
-        audio_layers: int = 3,
-        audio_kernel: int = 5,
     ) -> None:
         super().__init__()
-        if text_token and not text_size:
+        hidden_size, per = network.hidden_size, network.frames_per_token
+        if network.text_token and not text_size:
             raise ArgumentError("text_token=true needs a text: give the model a text encoder.")
-        if frames_per_token < 1 or (frames_per_token > 1 and frames_per_token % 2):
-            raise ArgumentError(f"frames_per_token={frames_per_token}: 1, or an even number.")
-        self.num_train_timesteps, self.max_frames, self.text_token = num_train_timesteps, max_frames, text_token
-        self.frames_per_token = per = frames_per_token
+        self.num_train_timesteps, self.max_frames, self.text_token = num_train_timesteps, max_frames, network.text_token
+        self.frames_per_token = per
         self.text_size, self.audio_size = text_size, audio_size
         self.enter = nn.Linear(features, hidden_size)
         self.register_buffer("positions", sinusoids(max_frames, hidden_size), persistent=False)
@@ -143,10 +160,11 @@ class MotionTransformer(nn.Module):
             self.text = nn.Sequential(nn.Linear(text_size, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
             self.no_text = nn.Parameter(torch.randn(hidden_size) * 0.02)
         if audio_size:
-            self.audio = AudioEncoder(audio_size, hidden_size, audio_layers, audio_kernel)
+            self.audio = AudioEncoder(audio_size, hidden_size, network.audio_layers, network.audio_kernel)
             self.no_audio = nn.Parameter(torch.randn(hidden_size) * 0.02)
-        self.blocks = nn.ModuleList(DiTBlock(hidden_size, num_heads, mlp_ratio, dropout) for _ in range(num_layers))
-        self.modulations = Modulations(hidden_size, num_layers)
+        sizes = (hidden_size, network.num_heads, network.mlp_ratio, network.dropout)
+        self.blocks = nn.ModuleList(DiTBlock(*sizes) for _ in range(network.num_layers))
+        self.modulations = Modulations(hidden_size, network.num_layers)
         self.join = nn.Linear(per * hidden_size, hidden_size) if per > 1 else nn.Identity()
         self.past = nn.Linear(hidden_size, hidden_size)  # how much of each token goes past the blocks
         self.head: nn.Linear | nn.ConvTranspose1d = nn.Linear(2 * hidden_size, features)

@@ -12,8 +12,52 @@ from litmotif.errors import ArgumentError
 
 from ..core.normalizer import Standardizer
 from ..diffusion.process import Diffusion, LossWeighting
+from ..diffusion.schedules import Process
 from .generation import Condition, Network
-from .losses import MotionLosses
+from .losses import MotionLosses, NoiseWeighting
+
+
+@dataclass(frozen=True)
+class MotionProcess(Process):
+    """Noising process of motion.
+
+    Attributes:
+        signal_scale: multiplies signal over noise at each level. Frames resemble each other and so do columns: noise
+            that is drawn for each alone leaves the whole of a motion recognisable until there is far more of it than in
+            the usual schedules, as in large images (Hoogeboom et al., arXiv:2301.11093, section 3.1).
+    """
+
+    num_train_timesteps: int = 50
+    signal_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Training objective, as YAML writes it.
+
+    Attributes:
+        loss_weighting: weight of the reconstruction by its level.
+        snr_gamma: where ``min_snr`` cuts.
+        loss_weights: of the losses by name, see ``MotionLosses``; those left out take the requirement's.
+        noise_weighting: how the losses in metres fall with the noise.
+        condition_dropout: share of the motions whose text, and whose sound, is left out.
+        clean_share: share of the motions of which some frames are clean, so that beginnings and keyframes can be given.
+
+    Raises:
+        ValueError: a share out of [0, 1].
+    """
+
+    loss_weighting: LossWeighting = "uniform"
+    snr_gamma: float = 5.0
+    loss_weights: dict[str, float] | None = None
+    noise_weighting: NoiseWeighting = "alpha_bar"
+    condition_dropout: float = 0.1
+    clean_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("condition_dropout", "clean_share"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ArgumentError(f"{name}={share}: a share of the motions, 0 to 1.")
 
 
 class Draw(NamedTuple):
@@ -43,28 +87,14 @@ class MotionObjective:
         losses: of x_0-hat.
         normalizer: to the units of the network and back.
         diffusion: the process.
-        loss_weighting: weight of the reconstruction by its level.
-        snr_gamma: where ``min_snr`` cuts.
-        condition_dropout: share of the motions whose text, and whose sound, is left out.
-        clean_share: share of the motions of which some frames are clean.
-
-    Raises:
-        ValueError: a share out of [0, 1].
+        settings: weights and shares.
     """
 
     max_frames: int
     losses: MotionLosses
     normalizer: Standardizer
     diffusion: Diffusion
-    loss_weighting: LossWeighting = "uniform"
-    snr_gamma: float = 5.0
-    condition_dropout: float = 0.1
-    clean_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("condition_dropout", "clean_share"):
-            if not 0 <= (share := getattr(self, name)) <= 1:
-                raise ArgumentError(f"{name}={share}: a share of the motions, 0 to 1.")
+    settings: ObjectiveSettings = ObjectiveSettings()
 
     def draw(self, rows: int, source: torch.Generator) -> Draw:
         """For ``rows`` motions of ``max_frames``, on the device of ``source``.
@@ -76,8 +106,8 @@ class MotionObjective:
         level = self.diffusion.draw_levels((rows, 1), source, low=1)
         coins = torch.rand((4, rows, 1), generator=source, device=device)
         place = torch.rand((rows, frames), generator=source, device=device)
-        clean = (coins[0] < self.clean_share) & _clean_frames(coins[1], place)
-        drop = torch.cat([coins[2], coins[3]], dim=1) < self.condition_dropout
+        clean = (coins[0] < self.settings.clean_share) & _clean_frames(coins[1], place)
+        drop = torch.cat([coins[2], coins[3]], dim=1) < self.settings.condition_dropout
         return Draw(noise, torch.where(clean, 0, level), drop)
 
     def draw_each(self, sources: Sequence[torch.Generator], frames: int, device: torch.device) -> Draw:
@@ -100,7 +130,7 @@ class MotionObjective:
             drop = drop | condition.drop
         prediction = network(x, levels, batch.valid, condition.text, condition.audio, drop)
         found = diffusion.to_x0(prediction.float(), x, levels)
-        weight = diffusion.loss_weight(levels, self.loss_weighting, self.snr_gamma)
+        weight = diffusion.loss_weight(levels, self.settings.loss_weighting, self.settings.snr_gamma)
         kind = diffusion.prediction_type
         if kind != "sample":  # the weight of an error of x_0 that is the same as that of the prediction
             snr = torch.where(levels > 0, diffusion.snr(levels), 0.0)

@@ -7,6 +7,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -193,11 +194,25 @@ TextEncoder = HashedTextEncoder | FrozenTextEncoder
 """Texts to embeddings (B, ``size``), the frozen ones on the CPU."""
 
 
-def make_text_encoder(name: str | None, size: int) -> TextEncoder | None:
-    """``hashed`` of a width, a folder with a text model, or None for none."""
-    if name is None:
+@dataclass(frozen=True)
+class Text:
+    """Embedding of texts.
+
+    Attributes:
+        encoder: ``hashed`` learns words by their hashes and needs nothing else; a folder with a CLIP or
+            sentence-transformer model is used frozen; None for a model without text.
+        size: width of the hashed encoder.
+    """
+
+    encoder: str | None = "hashed"
+    size: int = 128
+
+
+def make_text_encoder(text: Text) -> TextEncoder | None:
+    """The encoder of that name."""
+    if text.encoder is None:
         return None
-    return HashedTextEncoder(size) if name == "hashed" else FrozenTextEncoder(name)
+    return HashedTextEncoder(text.size) if text.encoder == "hashed" else FrozenTextEncoder(text.encoder)
 
 
 def folder_hash(folder: Path) -> str:

@@ -1,7 +1,8 @@
 """Tasks in closed loop: the costs that stand for them, and how well they end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,22 @@ from .costs import CostFunction, Sum, make_costs
 from .layout import StateLayout
 from .planner import Plan, Tick
 from .simulator import ClosedLoop, OutcomesLike
+
+
+@dataclass(frozen=True)
+class ClosedLoopSettings:
+    """Acting in closed loop.
+
+    Attributes:
+        replan_every: actions that are executed of each plan.
+        rolling: levels to which the noise of states and actions of the last plan is raised before they are denoised
+            again, such as [14, 4] of 20, or ``ramp``, which grows along the horizon; None begins afresh.
+        task_options: by task, how its costs act, such as ``{forest: {obstacles: {weight: 2.0}}}``, see ``task_costs``.
+    """
+
+    replan_every: int = 4
+    rolling: Literal["ramp"] | tuple[int, int] | None = None
+    task_options: dict[str, dict[str, Any]] | None = None
 
 
 def task_costs(task: Task, layout: StateLayout, history: int, options: Mapping[str, Any]) -> Sum:

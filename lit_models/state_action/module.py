@@ -1,7 +1,7 @@
 """StateActionDDPM as a LightningModule: one diffusion model of states and actions, steered when it plans."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,26 +13,16 @@ from ..core.evaluation import GenerativeModule
 from ..core.modes import evaluating
 from ..core.normalizer import Statistics
 from ..diffusion.guidance import Guidance, GuidanceSettings
-from ..diffusion.process import LossWeighting, PredictionType, TimestepSpacing
 from ..diffusion.rolling import Rolling
-from ..diffusion.sampler_names import SamplerName, make_sampler
 from ..diffusion.samplers import Noise, Streams
-from ..diffusion.schedules import BetaSchedule
-from .closed_loop import GuidedPolicy, try_tasks
+from .closed_loop import ClosedLoopSettings, GuidedPolicy, try_tasks
 from .costs import CostFunction, make_costs
 from .layout import StateLayout
-from .network import Attention, StateActionTransformer
+from .network import Network, StateActionTransformer
 from .normalizer import Normalizer
-from .objective import LevelSampling, make_objective
+from .objective import ObjectiveSettings, StreamProcess, make_objective
 from .plan_evaluation import LOSSES, PlanEvaluation
-from .planner import Plan, Planner, Tick, row_noise
-
-NETWORK = ("num_train_timesteps", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "dropout", "attention")
-OBJECTIVE = (
-    *("num_train_timesteps", "beta_schedule", "action_beta_schedule", "prediction_type", "action_horizon"),
-    *("level_sampling", "clean_history", "loss_weighting", "snr_gamma", "state_weight", "action_weight"),
-)
-"""Hyper-parameters that are handed on as they are."""
+from .planner import Plan, Planner, PlanSampling, Tick, row_noise
 
 
 class StateActionDDPM(GenerativeModule):
@@ -46,49 +36,22 @@ class StateActionDDPM(GenerativeModule):
         history: past steps N of a window, from the data.
         horizon: future steps H of a window, from the data.
         statistics: mean and standard deviation of the columns, from the data.
-        hidden_size: token width.
-        num_layers: blocks.
-        num_heads: attention heads.
-        mlp_ratio: width of the perceptrons over ``hidden_size``.
-        dropout: rate in the blocks.
-        attention: ``causal``: actions see the past alone, states see no action; ``full``: all see all.
-        num_train_timesteps: noise levels K.
-        beta_schedule: of the states' noise.
-        action_beta_schedule: of the actions' noise; None takes that of the states.
-        prediction_type: what the network predicts.
-        loss_weighting: weight of a token by its level.
-        snr_gamma: where ``min_snr`` cuts.
-        level_sampling: noise levels in training: one for each token (``independent``, the papers'), one for all tokens
-            of a stream in a window (``shared``, as in sampling), or each for half of the windows (``mixed``).
-        clean_history: share of the windows whose past is clean, as it is when planning.
-        action_horizon: actions that are learned, from the current step on; None takes all H + 1.
-        state_weight: of the states' loss.
-        action_weight: of the actions' loss.
+        network: its sizes.
+        process: the noise that it learns to undo.
+        objective: what is learned.
         emphasis: factor of the emphasis projection, see ``Normalizer``; None for none.
         mixtures: columns that it adds; None takes one for each column of a state.
-        sampler: ``ddpm``, ``ddim``, ``dpm_solver`` or ``diffusers``.
-        sampler_options: of its constructor, such as ``{eta: 1.0}`` or ``{class_path: ...}``.
-        sampling_steps: model evaluations a plan; None takes K.
-        timestep_spacing: of the levels of a plan with fewer steps, see ``process.make_path``.
-        within_limits: keep the joints of plans within their limits, where the layout tells them.
+        sampling: how plans are drawn.
         guide: costs that steer predictions, and a row ``guided`` of the test, such as ``[{cost: joystick, velocity:
             [0.5, 0]}]``; one's own as ``{class_path: ..., init_args: {...}}``, see ``costs.Cost``.
-        guidance: how costs act, see ``GuidanceSettings``.
-        task_options: by task, how its costs act in closed loop, such as ``{forest: {obstacles: {weight: 2.0}}}``, see
-            ``closed_loop.task_costs``.
-        replan_every: actions that are executed of each plan in closed loop.
-        rolling: noise in closed loop: levels to which states and actions of the last plan are raised before they are
-            denoised again, such as [14, 4] of 20, or ``ramp``, which grows along the horizon; None begins afresh.
+        guidance: how costs act.
+        closed_loop: how it acts.
         eval_samples: plans for each held-out window.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("layout", "history", "horizon", "hidden_size", "num_layers", "num_heads", "mlp_ratio", "attention"),
-            *("num_train_timesteps", "beta_schedule", "action_beta_schedule", "prediction_type"),
-            *("emphasis", "mixtures"),
-        }
+        {"layout", "history", "horizon", "network", "process", "emphasis", "mixtures"}
     )
     entries: ClassVar[tuple[str, ...]] = ("forward",)
     headline: ClassVar[str] = "state_mse"
@@ -101,59 +64,33 @@ class StateActionDDPM(GenerativeModule):
         history: int,
         horizon: int,
         statistics: Statistics | None = None,
-        hidden_size: int = 128,
-        num_layers: int = 4,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        attention: Attention = "causal",
-        num_train_timesteps: int = 20,
-        beta_schedule: BetaSchedule = "squaredcos_cap_v2",
-        action_beta_schedule: BetaSchedule | None = None,
-        prediction_type: PredictionType = "sample",
-        loss_weighting: LossWeighting = "uniform",
-        snr_gamma: float = 5.0,
-        level_sampling: LevelSampling = "independent",
-        clean_history: float = 0.5,
-        action_horizon: int | None = None,
-        state_weight: float = 1.0,
-        action_weight: float = 1.0,
+        network: Network = Network(),
+        process: StreamProcess = StreamProcess(),
+        objective: ObjectiveSettings = ObjectiveSettings(),
         emphasis: float | None = None,
         mixtures: int | None = None,
-        sampler: SamplerName = "ddim",
-        sampler_options: dict[str, Any] | None = None,
-        sampling_steps: int | None = None,
-        timestep_spacing: TimestepSpacing = "trailing",
-        within_limits: bool = True,
+        sampling: PlanSampling = PlanSampling(),
         guide: list[dict[str, Any]] | None = None,
-        guidance: dict[str, Any] | None = None,
-        task_options: dict[str, dict[str, Any]] | None = None,
-        replan_every: int = 4,
-        rolling: Literal["ramp"] | tuple[int, int] | None = None,
+        guidance: GuidanceSettings = GuidanceSettings(),
+        closed_loop: ClosedLoopSettings = ClosedLoopSettings(),
         eval_samples: int = 2,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        h, length = self.hparams, history + 1 + horizon
+        length, kinds, learned = history + 1 + horizon, self.group(StreamProcess), self.group(ObjectiveSettings)
         self.layout, self.history = StateLayout.from_plain(layout), history
         self.normalizer = Normalizer(self.layout, emphasis, mixtures, statistics)
         sizes = (self.normalizer.state_size, self.normalizer.action_size, length)
-        self.network = StateActionTransformer(*sizes, **{name: h[name] for name in NETWORK})
-        self.objective = make_objective(history, length, **{name: h[name] for name in OBJECTIVE})
-        self.planner = Planner(
-            self.network,
-            self.normalizer,
-            self.objective.diffusions,
-            self.objective.known,
-            make_sampler(sampler, sampler_options),
-            sampling_steps,
-            timestep_spacing,
-            within_limits,
-        )
-        self.rolling = None if rolling is None else self.planner.rolling(rolling, replan_every)
-        self.settings = GuidanceSettings(**(guidance or {}))
+        self.network = StateActionTransformer(*sizes, kinds.num_train_timesteps, self.group(Network))
+        self.objective = make_objective(history, length, kinds, learned)
+        tokens = (self.objective.diffusions, self.objective.known)
+        self.planner = Planner(self.network, self.normalizer, *tokens, self.group(PlanSampling))
+        self.acting = self.group(ClosedLoopSettings)
+        rolling, every = self.acting.rolling, self.acting.replan_every
+        self.rolling = None if rolling is None else self.planner.rolling(rolling, every)
+        self.settings = self.group(GuidanceSettings)
         self.guide = None if guide is None else make_costs(guide, self.layout, history)
-        self.evaluation = PlanEvaluation(self.layout, history, action_horizon, guide is not None)
+        self.evaluation = PlanEvaluation(self.layout, history, learned.action_horizon, guide is not None)
 
     # ------------------------------------------------------------------ training
     def training_step(self, batch: Window, batch_idx: int) -> Tensor:
@@ -199,7 +136,7 @@ class StateActionDDPM(GenerativeModule):
         found = super().results(split)
         if hasattr(self.data, "rollout") and not self.trainer.sanity_checking:
             share = (self.global_rank, self.trainer.world_size)
-            found |= try_tasks(self.data, self.policy(), split, self.hparams["replan_every"], *share, self.device)
+            found |= try_tasks(self.data, self.policy(), split, self.acting.replan_every, *share, self.device)
         return found
 
     # ------------------------------------------------------------------ planning
@@ -235,7 +172,7 @@ class StateActionDDPM(GenerativeModule):
 
     def policy(self, seed: int = 0) -> Policy:
         """What acts in closed loop under the costs of a task, see ``GuidedPolicy``."""
-        options = self.hparams["task_options"] or {}
+        options = self.acting.task_options or {}
         return GuidedPolicy(self._tick, self.layout, self.history, options, self.rolling, seed)
 
     def _plans(self, past: Plan, keys: Sequence[Sequence[tuple[int, ...]]], guide: CostFunction | None = None) -> Plan:

@@ -1,5 +1,6 @@
 """The denoiser of state-action trajectories: a transformer over state tokens and action tokens."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -35,6 +36,34 @@ def attention_mask(length: int, attention: Attention) -> Tensor:
     return torch.cat([states, torch.cat([later, later], dim=1)])  # (2T, 2T)
 
 
+@dataclass(frozen=True)
+class Network:
+    """Sizes of ``StateActionTransformer``.
+
+    Attributes:
+        hidden_size: token width D.
+        num_layers: blocks.
+        num_heads: attention heads; divides D.
+        mlp_ratio: width of the perceptrons over D.
+        dropout: rate in attention, perceptrons and behind both.
+        attention: ``causal``: actions see the past alone, states see no action; ``full``: all see all.
+
+    Raises:
+        ValueError: the heads do not divide the width.
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    mlp_ratio: float = 4.0
+    dropout: float = 0.0
+    attention: Attention = "causal"
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_heads:
+            raise ArgumentError(f"hidden_size={self.hidden_size} does not divide by num_heads={self.num_heads}.")
+
+
 class LevelEmbedding(nn.Module):
     """The embedding of each noise level, as a table: K + 1 rows are fewer than the tokens of a batch.
 
@@ -66,53 +95,37 @@ class StateActionTransformer(nn.Module):
         action_size: columns A of an action.
         length: steps T of a window, history and horizon together.
         num_train_timesteps: noise levels K.
-        hidden_size: token width D.
-        num_layers: blocks.
-        num_heads: attention heads; divides D.
-        mlp_ratio: width of the perceptrons over D.
-        dropout: rate in attention, perceptrons and behind both.
-        attention: ``causal`` or ``full``, see ``attention_mask``.
+        network: its sizes.
 
     Raises:
-        ValueError: the heads do not divide the width, or an unknown attention.
+        ValueError: an unknown attention.
     """
 
     def __init__(
-        self,
-        state_size: int,
-        action_size: int,
-        length: int,
-        num_train_timesteps: int,
-        hidden_size: int = 128,
-        num_layers: int = 4,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        dropout: float = 0.0,
-        attention: Attention = "causal",
+        self, state_size: int, action_size: int, length: int, num_train_timesteps: int, network: Network = Network()
     ) -> None:
         super().__init__()
-        if hidden_size % num_heads:
-            raise ArgumentError(f"hidden_size={hidden_size} does not divide by num_heads={num_heads}.")
+        hidden_size = network.hidden_size
         self.length = length
         self.levels = LevelEmbedding(num_train_timesteps, hidden_size)
         self.state_in, self.state_level = nn.Linear(state_size, hidden_size), nn.Linear(hidden_size, hidden_size)
         self.state_mlp = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, hidden_size))
         self.action_in, self.action_level = nn.Linear(action_size, hidden_size), nn.Linear(hidden_size, hidden_size)
         self.positions = nn.Parameter(torch.randn(2 * length, hidden_size) * 0.02)
-        self.register_buffer("hidden", attention_mask(length, attention), persistent=False)
+        self.register_buffer("hidden", attention_mask(length, network.attention), persistent=False)
         self.hidden: Tensor
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 hidden_size,
-                num_heads,
-                int(mlp_ratio * hidden_size),
-                dropout,
+                network.num_heads,
+                int(network.mlp_ratio * hidden_size),
+                network.dropout,
                 activation="gelu",
                 batch_first=True,
                 norm_first=True,
                 bias=False,  # attention does not depend on a bias of its keys: Adam would turn its rounding into steps
             )
-            for _ in range(num_layers)
+            for _ in range(network.num_layers)
         )
         self.norm = nn.LayerNorm(hidden_size)
         self.state_out = nn.Linear(hidden_size, state_size)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from litmotif.errors import ArgumentError
 
-from ..diffusion.process import Diffusion, LossWeighting, PredictionType
+from ..diffusion.process import Diffusion, LossWeighting
 from ..diffusion.samplers import Denoiser, Streams
-from ..diffusion.schedules import BetaSchedule, make_diffusion
+from ..diffusion.schedules import BetaSchedule, Process, make_diffusion
 
 LevelSampling = Literal["independent", "shared", "mixed"]
 SHARED = {"independent": 0.0, "shared": 1.0, "mixed": 0.5}
@@ -24,32 +24,40 @@ def known_tokens(history: int, length: int) -> Tensor:
     return torch.stack([step <= history, step < history])
 
 
-@dataclass(frozen=True, eq=False)
-class Objective:
-    """The weighted squared error over windows of two streams.
+@dataclass(frozen=True)
+class StreamProcess(Process):
+    """Noising process of states, and of actions.
 
     Attributes:
-        diffusions: of states and actions.
-        known: tokens that are given when planning (2, W) bool.
-        learned: actions that count (W,) bool.
-        level_sampling: ``independent`` levels for each token, ``shared`` by a stream's tokens, or ``mixed``.
-        clean_history: share of the windows in which known tokens are clean.
-        loss_weighting: of a token by its level.
-        snr_gamma: where ``min_snr`` cuts.
-        state_weight: of the states in the total.
-        action_weight: of the actions in it.
-
-    Raises:
-        ValueError: an unknown name, or a share out of [0, 1].
+        action_beta_schedule: of the actions' noise; None takes that of the states.
     """
 
-    diffusions: tuple[Diffusion, Diffusion]
-    known: Tensor
-    learned: Tensor
-    level_sampling: LevelSampling = "independent"
-    clean_history: float = 0.5
+    action_beta_schedule: BetaSchedule | None = None
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Training objective, as YAML writes it.
+
+    Attributes:
+        loss_weighting: weight of a token by its level.
+        snr_gamma: where ``min_snr`` cuts.
+        level_sampling: noise levels in training: one for each token (``independent``, the papers'), one for all tokens
+            of a stream in a window (``shared``, as in sampling), or each for half of the windows (``mixed``).
+        clean_history: share of the windows whose past is clean, as it is when planning.
+        action_horizon: actions that are learned, from the current step on; None takes all H + 1.
+        state_weight: of the states' loss.
+        action_weight: of the actions' loss.
+
+    Raises:
+        ValueError: an unknown name, or a number out of its range.
+    """
+
     loss_weighting: LossWeighting = "uniform"
     snr_gamma: float = 5.0
+    level_sampling: LevelSampling = "independent"
+    clean_history: float = 0.5
+    action_horizon: int | None = None
     state_weight: float = 1.0
     action_weight: float = 1.0
 
@@ -58,16 +66,33 @@ class Objective:
             raise ArgumentError(f"level_sampling={self.level_sampling!r}: choose one of {', '.join(SHARED)}.")
         if not 0 <= self.clean_history <= 1:
             raise ArgumentError(f"clean_history={self.clean_history}: a share of the windows, 0 to 1.")
-        if not self.learned.any():
-            raise ArgumentError("action_horizon: at least 1 action is learned.")
+        if self.action_horizon is not None and self.action_horizon < 1:
+            raise ArgumentError(f"action_horizon={self.action_horizon}: at least 1 action is learned.")
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """The weighted squared error over windows of two streams.
+
+    Attributes:
+        diffusions: of states and actions.
+        known: tokens that are given when planning (2, W) bool.
+        learned: actions that count (W,) bool.
+        settings: the draw of levels, and weights.
+    """
+
+    diffusions: tuple[Diffusion, Diffusion]
+    known: Tensor
+    learned: Tensor
+    settings: ObjectiveSettings = ObjectiveSettings()
 
     def draw_levels(self, rows: int, source: torch.Generator) -> Streams:
         """Levels for training: states and actions (R, W) int64, on the device of ``source``."""
         length, device = len(self.learned), source.device
         drawn = torch.stack([diffusion.draw_levels((rows, length), source) for diffusion in self.diffusions])
         coins = torch.rand((2, rows, 1), generator=source, device=device)
-        drawn = torch.where(coins[0] < SHARED[self.level_sampling], drawn[..., :1], drawn)  # (2, R, W)
-        clean = self.known.to(device)[:, None] & (coins[1] < self.clean_history)
+        drawn = torch.where(coins[0] < SHARED[self.settings.level_sampling], drawn[..., :1], drawn)  # (2, R, W)
+        clean = self.known.to(device)[:, None] & (coins[1] < self.settings.clean_history)
         states, actions = torch.where(clean, 0, drawn)
         return states, actions
 
@@ -90,66 +115,32 @@ class Objective:
         """
         device = x0[0].device
         diffusions = [diffusion.to(device) for diffusion in self.diffusions]
+        weighting = (self.settings.loss_weighting, self.settings.snr_gamma)
         noisy = tuple(d.add_noise(*parts) for d, *parts in zip(diffusions, x0, noise, levels, strict=True))
         errors = []
         for i, (diffusion, prediction) in enumerate(zip(diffusions, denoise(noisy, levels), strict=True)):
             target = diffusion.target(x0[i], noise[i], levels[i])
             error = (prediction.float() - target).square().mean(dim=-1)  # (B, W)
-            errors.append(error * diffusion.loss_weight(levels[i], self.loss_weighting, self.snr_gamma))
+            errors.append(error * diffusion.loss_weight(levels[i], *weighting))
         learned = self.learned.to(device)
         return errors[0].mean(dim=1), (errors[1] * learned).sum(dim=1) / learned.sum()
 
     def total(self, states: Tensor, actions: Tensor) -> Tensor:
         """The weighted sum of both losses."""
-        return self.state_weight * states + self.action_weight * actions
+        return self.settings.state_weight * states + self.settings.action_weight * actions
 
 
-def make_objective(
-    history: int,
-    length: int,
-    num_train_timesteps: int,
-    beta_schedule: BetaSchedule,
-    action_beta_schedule: BetaSchedule | None,
-    prediction_type: PredictionType,
-    action_horizon: int | None,
-    level_sampling: LevelSampling,
-    clean_history: float,
-    loss_weighting: LossWeighting,
-    snr_gamma: float,
-    state_weight: float,
-    action_weight: float,
-) -> Objective:
+def make_objective(history: int, length: int, process: StreamProcess, settings: ObjectiveSettings) -> Objective:
     """The objective of windows of ``length`` steps, ``history`` of them before the current one.
 
     Args:
         history: N.
         length: W.
-        num_train_timesteps: K, of both streams.
-        beta_schedule: of the states.
-        action_beta_schedule: of the actions; None takes that of the states.
-        prediction_type: of both.
-        action_horizon: actions that are learned, from the current step on; None takes all.
-        level_sampling: see ``Objective``.
-        clean_history: see ``Objective``.
-        loss_weighting: see ``Objective``.
-        snr_gamma: see ``Objective``.
-        state_weight: see ``Objective``.
-        action_weight: see ``Objective``.
-
-    Raises:
-        ValueError: an unknown name, or a number out of its range.
+        process: of both streams.
+        settings: the draw of levels, and weights.
     """
-    schedules = (beta_schedule, action_beta_schedule or beta_schedule)
-    states, actions = (make_diffusion(num_train_timesteps, name, prediction_type) for name in schedules)
-    acted = length - history if action_horizon is None else action_horizon
-    return Objective(
-        (states, actions),
-        known_tokens(history, length),
-        torch.arange(length) < history + acted,
-        level_sampling,
-        clean_history,
-        loss_weighting,
-        snr_gamma,
-        state_weight,
-        action_weight,
-    )
+    schedules = (process.beta_schedule, process.action_beta_schedule or process.beta_schedule)
+    levels, kind = process.num_train_timesteps, process.prediction_type
+    states, actions = (make_diffusion(levels, name, kind) for name in schedules)
+    acted = length - history if settings.action_horizon is None else settings.action_horizon
+    return Objective((states, actions), known_tokens(history, length), torch.arange(length) < history + acted, settings)

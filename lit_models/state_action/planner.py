@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -12,9 +13,24 @@ from litmotif.errors import ArgumentError
 from ..diffusion.guidance import Guidance
 from ..diffusion.process import Diffusion, TimestepSpacing, make_path
 from ..diffusion.rolling import Rest, Rolling, make_rolling
+from ..diffusion.sampler_names import Sampling, make_sampler
 from ..diffusion.samplers import Denoiser, Guide, Noise, Sampler, Streams
 from .frames import moved_on
 from .normalizer import Normalizer
+
+
+@dataclass(frozen=True)
+class PlanSampling(Sampling):
+    """Sampling of plans.
+
+    Attributes:
+        timestep_spacing: of the levels of a plan with fewer steps, see ``process.make_path``.
+        within_limits: clamp joint angles of x_0-hat, in states and in actions that are joint positions, to their limits
+            at each step, where the layout tells them.
+    """
+
+    timestep_spacing: TimestepSpacing = "trailing"
+    within_limits: bool = True
 
 
 class Plan(NamedTuple):
@@ -60,24 +76,22 @@ class Planner:
         normalizer: to the units of the denoiser and back.
         diffusions: of states and of actions.
         known: tokens of states and actions that are given (2, W) bool.
-        sampler: which.
-        steps: model evaluations a plan; None takes one a level.
-        timestep_spacing: of the levels, see ``process.make_path``.
-        within_limits: clamp joint angles of x_0-hat, in states and in actions that are joint positions, to their limits
-            at each step.
+        sampling: how plans are drawn.
     """
 
     denoise: Denoiser
     normalizer: Normalizer
     diffusions: tuple[Diffusion, Diffusion]
     known: Tensor
-    sampler: Sampler
-    steps: int | None = None
-    timestep_spacing: TimestepSpacing = "trailing"
-    within_limits: bool = True
+    sampling: PlanSampling = PlanSampling()
 
     def __post_init__(self) -> None:
-        self.paths()  # so that wrong settings are known before anything is planned
+        self.paths(), self.sampler  # so that wrong settings are known before anything is planned
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """The sampler of that name."""
+        return make_sampler(self.sampling.sampler, self.sampling.options)
 
     def rolling(self, rest: Rest, shift_by: int) -> Rolling:
         """How plans move on by ``shift_by`` steps a tick; see ``make_rolling``.
@@ -90,15 +104,15 @@ class Planner:
             raise ArgumentError(
                 f"rolling by {shift_by} steps a tick needs as many steps of the past; there are {past}."
             )
-        steps = self.steps or self.diffusions[0].num_train_timesteps
+        steps = self.sampling.steps or self.diffusions[0].num_train_timesteps
         return make_rolling(rest, self.diffusions, self.known, steps, shift_by)
 
     def paths(self, rolling: Rolling | None = None, last: Tick | None = None) -> Streams:
         """The levels of a plan (steps + 1, W) for states and actions: known tokens stay at 0."""
-        steps = self.steps or self.diffusions[0].num_train_timesteps
+        steps = self.sampling.steps or self.diffusions[0].num_train_timesteps
         if rolling is not None:
             return rolling.first_paths(steps) if last is None else rolling.paths()
-        paths = (make_path(diffusion, steps, self.timestep_spacing) for diffusion in self.diffusions)
+        paths = (make_path(diffusion, steps, self.sampling.timestep_spacing) for diffusion in self.diffusions)
         return tuple(torch.where(known, 0, path[:, None]) for known, path in zip(self.known, paths, strict=True))
 
     def plan(self, states: Tensor, actions: Tensor, noise: Noise, guidance: Guidance | None = None) -> Plan:
@@ -152,7 +166,7 @@ class Planner:
             denoise, guide = guidance.attach(denoise, self.diffusions, self.normalizer.physical)
         guesses: list[Streams] = []
         unfinished = any(path[-1].any() for path in paths)
-        if unfinished or (self.within_limits and self.normalizer.layout.joint_limits):
+        if unfinished or (self.sampling.within_limits and self.normalizer.layout.joint_limits):
             guide = self._watched(guide, guesses if unfinished else None)
         done = self.sampler.sample(denoise, self.diffusions, x, paths, noise, guide)
         found = guesses[-1] if unfinished else done
@@ -179,7 +193,7 @@ class Planner:
 
         def watch(x0: Streams, x: Streams, levels: Streams) -> Streams:
             moved = x0 if guide is None else guide(x0, x, levels)
-            if self.within_limits:
+            if self.sampling.within_limits:
                 moved = self.normalizer.within_limits(moved)
             if guesses is not None:
                 clean = ((level == 0).unsqueeze(-1) for level in levels)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lit_models.cli import main
+from lit_models.cli.run import resolved_config
 
 from .tiny import write
 
@@ -48,6 +49,27 @@ def test_a_mistake_in_a_file(text, words, tiny, in_tmp, capsys):
     assert all(word in err for word in ["bad.yaml", *words]), err
     assert "command line" not in err
     assert len(err.splitlines()) == 1
+
+
+def test_an_overlay_changes_some_options_of_a_group_and_keeps_the_others(tiny, in_tmp):
+    overlays = ("{network: {num_layers: 3}, optimizer: {betas: [0.5, 0.6]}}", "{optimizer: {weight_decay: 0.3}}")
+    files = [write(in_tmp, f"{n}.yaml", f"model: {{init_args: {each}}}") for n, each in enumerate(overlays)]
+    requested = [token for file in (tiny, *files) for token in ("-c", file)]
+    found = resolved_config([*requested, "--model.network.num_heads=4"])["model"]["init_args"]
+    kept = {name: found["network"][name] for name in ("hidden_size", "num_layers", "num_heads")}
+    assert kept == {"hidden_size": 16, "num_layers": 3, "num_heads": 4}
+    kept = {name: found["optimizer"][name] for name in ("lr", "weight_decay", "betas")}
+    assert kept == {"lr": 0.05, "weight_decay": 0.3, "betas": [0.5, 0.6]}
+
+
+@pytest.mark.parametrize("null", [["=null"], ["null"], ["=~"]])
+def test_null_is_nothing_in_a_group_as_everywhere(null, tiny):
+    options = ["--model.objective.validation_levels", "--model.init_args.sampling.replan_every"]
+    given = [token for name in options for token in ([name, *null] if null == ["null"] else [name + null[0]])]
+    found = resolved_config(["-c", tiny, "--model.sampling.replan_every=3", *given])["model"]["init_args"]
+    assert found["objective"]["validation_levels"] is None
+    assert found["sampling"]["replan_every"] is None
+    assert found["objective"]["draws_per_plan"] == 1
 
 
 def test_a_file_that_is_no_text(tiny, in_tmp, capsys):

@@ -47,14 +47,7 @@ def make(name, data=None, **changes):
 
 def noisy(name):
     """Dropout, where a module has it: its random numbers have to survive a kill too."""
-    options = keys(getattr(lit_models, name))
-    return (
-        {"network": {"dropout": 0.1}}
-        if "network.dropout" in options
-        else {"dropout": 0.1}
-        if "dropout" in options
-        else {}
-    )
+    return {"network": {"dropout": 0.1}} if "network.dropout" in keys(getattr(lit_models, name)) else {}
 
 
 def make_trainer(folder, *extra: Callback, ema=True, **changes):

@@ -66,19 +66,26 @@ REGISTRY: dict[str, Entry] = {
     "MelodyTransformer": _sequence("melody"),
     "MotionDDPM": Entry(
         data="MotionClips",
-        tiny={"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 5, "text_size": 16},
+        tiny={
+            "network": {"hidden_size": 16, "num_layers": 1, "num_heads": 2},
+            "process": {"num_train_timesteps": 5},
+            "text": {"size": 16},
+        },
         tiny_data=_TINY_CLIPS,
         few=_FEW_CLIPS,
     ),
     "MotionEvaluator": Entry(
         data="MotionClips",
-        tiny={"hidden_size": 16, "feature_size": 8, "text_size": 16},
+        tiny={"network": {"hidden_size": 16, "feature_size": 8}, "text": {"size": 16}},
         tiny_data=_TINY_CLIPS,
         few=_FEW_CLIPS,
     ),
     "StateActionDDPM": Entry(
         data="Trajectories",
-        tiny={"hidden_size": 16, "num_layers": 2, "num_heads": 2, "num_train_timesteps": 5},
+        tiny={
+            "network": {"hidden_size": 16, "num_layers": 2, "num_heads": 2},
+            "process": {"num_train_timesteps": 5},
+        },
         tiny_data={
             "episodes": 8,
             "episode_seconds": 3.0,

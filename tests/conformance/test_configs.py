@@ -28,9 +28,8 @@ def shrink(arguments):
     merged = [yaml.safe_load(configs.find(n).read_text()) for n in configs.split(arguments)[0]]
     (entry,) = [REGISTRY[c["model"]["class_path"]] for c in merged if "model" in c]
     few = [f"--data.{key}={value}" for key, value in entry.few.items()]
-    options = [c.get("model", {}).get("init_args", {}) for c in merged]
-    few += ["--model.num_layers=1"] * any("num_layers" in each for each in options)
-    few += ["--model.network.num_layers=1"] * any("num_layers" in each.get("network", {}) for each in options)
+    networks = [c.get("model", {}).get("init_args", {}).get("network", {}) for c in merged]
+    few += ["--model.network.num_layers=1"] * any("num_layers" in each for each in networks)
     return [*few, "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
 
 

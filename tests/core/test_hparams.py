@@ -1,4 +1,5 @@
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,9 +10,9 @@ import torch
 
 import lit_models
 from lit_models.core.checkpoint import CheckpointError, written_hparams
-from lit_models.core.hparams import RENAMED, keys, require_plain
+from lit_models.core.hparams import RENAMED, keys, parameters, require_plain, strangers
 from lit_models.core.module import BaseModule
-from litmotif.errors import ArgumentTypeError
+from litmotif.errors import ArgumentError, ArgumentTypeError
 
 from ..conformance.registry import REGISTRY
 
@@ -72,16 +73,23 @@ def test_a_group_is_given_as_itself_or_in_plain_values_and_kept_whole_and_plain(
     ],
 )
 def test_what_a_constructor_does_not_take_is_answered_with_what_it_does(options, words):
-    with pytest.raises(ArgumentTypeError, match=words):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=words):
         Grouped(**options)
 
 
 @pytest.mark.parametrize("old", sorted(RENAMED))
 def test_old_names_are_answered_with_names_that_there_are(old):
-    """Each in at least one of the public modules, and in none beside its old name."""
+    """Each in at least one of the public modules, and none in its old place."""
     options = [set(keys(getattr(lit_models, name))) for name in REGISTRY]
     assert any(RENAMED[old] in known for known in options)
-    assert not any({old, RENAMED[old]} <= known for known in options)
+    assert not any(old in known for known in options)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_option_is_found_by_its_last_name(name):
+    kind = getattr(lit_models, name)
+    for option in {key.rpartition(".")[2] for key in keys(kind)} - parameters(kind).keys():
+        assert re.search(rf"has no '{option}'. It is '\w+\.{option}' now", strangers(kind, [option]))
 
 
 def test_a_checkpoint_of_an_earlier_version_is_refused_with_every_new_name():

@@ -130,7 +130,7 @@ def test_a_leg_that_is_too_short_goes_as_far_as_it_reaches(walk):
 def test_feet_are_locked_where_a_model_makes_motion_unless_it_is_told_not_to(data):
     made = []
     for foot_lock in (True, False):
-        module = make(data, foot_lock=foot_lock)
+        module = make(data, sampling={"foot_lock": foot_lock})
         module.network.head.weight.data.normal_(generator=torch.Generator().manual_seed(1))
         made.append(module.generate("someone walks", num_frames=40))
     locked = lock_feet(module.layout, made[1], torch.ones(1, 40).bool())

@@ -5,7 +5,7 @@ from lit_models.diffusion.diffusers_sampler import DiffusersSampler
 from lit_models.diffusion.samplers import DDIM, DDPM, DPMSolver
 from lit_models.diffusion.schedules import make_diffusion
 from lit_models.motion.generation import Condition, Generation, given_columns, given_frames, motion_noise
-from lit_models.motion.network import MotionTransformer
+from lit_models.motion.network import MotionTransformer, Network
 from lit_models.motion.text import HashedTextEncoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers, NumPy 2
@@ -30,7 +30,7 @@ def take(name):
 
 def make(**changes):
     torch.manual_seed(0)
-    network = MotionTransformer(F, K, LIMIT, 3, 2, hidden_size=16, num_layers=1, num_heads=2).eval()
+    network = MotionTransformer(F, K, LIMIT, Network(16, 1, 2), 3, 2).eval()
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape)
     return Generation(network, DIFFUSION, F, LIMIT, **{"steps": 4} | changes)
@@ -267,7 +267,7 @@ def test_text_decides_what_comes_out():
     time = torch.arange(frames)[:, None] / frames * 6.28
     truth = torch.stack([(time * w + torch.arange(F)).sin() for w in (1.0, 2.0)])  # (2, T, F)
     text = HashedTextEncoder(16, buckets=256, num_heads=2)
-    network = MotionTransformer(F, K, frames, text.size, hidden_size=32, num_layers=2, num_heads=2)
+    network = MotionTransformer(F, K, frames, Network(32, 2, 2), text.size)
     optimizer = torch.optim.Adam([*text.parameters(), *network.parameters()], lr=5e-3)
     valid, source = torch.ones(16, frames).bool(), torch.Generator().manual_seed(1)
     for _ in range(80):

@@ -11,7 +11,11 @@ from lit_models.diffusion.schedules import make_diffusion, scaled
 from ..nested import merged
 
 torch.set_num_threads(1)
-TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 10, "text_size": 16}
+TINY = {
+    "network": {"hidden_size": 32, "num_layers": 1, "num_heads": 2},
+    "process": {"num_train_timesteps": 10},
+    "text": {"size": 16},
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def batch_of(data, rows=4):
 
 
 def test_training_learns_and_the_truth_stands_beside(data, tmp_path):
-    module = make(data, optimizer={"lr": 3e-3}, hidden_size=64)
+    module = make(data, optimizer={"lr": 3e-3}, network={"hidden_size": 64})
     before = logged(module, data, tmp_path)
     trainer(tmp_path, limit_val_batches=0).fit(module, data)
     after = logged(module, data, tmp_path)
@@ -96,7 +100,7 @@ def test_a_beginning_comes_back_bit_for_bit_and_long_motion_is_made_in_windows(d
 
 
 def test_sound_decides_the_motion(speech):
-    module = make(speech, text_encoder=None)
+    module = make(speech, text={"encoder": None})
     module.network.head.weight.data.normal_(generator=torch.Generator().manual_seed(1))
     audio = batch_of(speech, 2).audio
     one, other = (module.generate(audio=part, num_frames=audio.shape[1]) for part in audio)
@@ -104,7 +108,7 @@ def test_sound_decides_the_motion(speech):
 
 
 def test_sound_is_judged_by_its_beats(speech, tmp_path):
-    found = logged(make(speech, text_encoder=None), speech, tmp_path)
+    found = logged(make(speech, text={"encoder": None}), speech, tmp_path)
     assert found["val/beat_consistency/ground_truth"] > 0.1
     assert "val/beat_consistency" in found
 
@@ -112,23 +116,23 @@ def test_sound_is_judged_by_its_beats(speech, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"dropout": 0.5},
-        {"beta_schedule": "linear"},
-        {"signal_scale": 0.5},
-        {"frames_per_token": 2},
-        {"prediction_type": "epsilon"},
-        {"prediction_type": "v_prediction"},
-        {"loss_weighting": "min_snr"},
-        {"loss_weighting": "snr"},
-        {"loss_weights": {"velocity": 0.0}},
-        {"loss_weights": {"acceleration": 0.0}},
-        {"loss_weights": {"forward_kinematics": 0.0}},
-        {"loss_weights": {"bone_direction": 1.0}},
-        {"loss_weights": {"foot_contact": 1.0}},
-        {"noise_weighting": "uniform"},
-        {"condition_dropout": 0.9},
-        {"clean_share": 1.0},
-        {"text_encoder": None},
+        {"network": {"dropout": 0.5}},
+        {"process": {"beta_schedule": "linear"}},
+        {"process": {"signal_scale": 0.5}},
+        {"network": {"frames_per_token": 2}},
+        {"process": {"prediction_type": "epsilon"}},
+        {"process": {"prediction_type": "v_prediction"}},
+        {"objective": {"loss_weighting": "min_snr"}},
+        {"objective": {"loss_weighting": "snr"}},
+        {"objective": {"loss_weights": {"velocity": 0.0}}},
+        {"objective": {"loss_weights": {"acceleration": 0.0}}},
+        {"objective": {"loss_weights": {"forward_kinematics": 0.0}}},
+        {"objective": {"loss_weights": {"bone_direction": 1.0}}},
+        {"objective": {"loss_weights": {"foot_contact": 1.0}}},
+        {"objective": {"noise_weighting": "uniform"}},
+        {"objective": {"condition_dropout": 0.9}},
+        {"objective": {"clean_share": 1.0}},
+        {"text": {"encoder": None}},
     ],
     ids=str,
 )
@@ -153,12 +157,12 @@ def test_predictions_are_written_as_bvh_npz_and_film(data, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"condition_dropout": 1.5}, "condition_dropout=1.5"),
-        ({"clean_share": -0.1}, "clean_share=-0.1"),
-        ({"signal_scale": 0.0}, "signal_scale=0.0"),
-        ({"loss_weights": {"speed": 1.0}}, "speed.*velocity"),
-        ({"loss_weights": {"bone_length": 1.0}}, "bone_length"),
-        ({"sampler": "euler"}, "sampler='euler'"),
+        ({"objective": {"condition_dropout": 1.5}}, "condition_dropout=1.5"),
+        ({"objective": {"clean_share": -0.1}}, "clean_share=-0.1"),
+        ({"process": {"signal_scale": 0.0}}, "signal_scale=0.0"),
+        ({"objective": {"loss_weights": {"speed": 1.0}}}, "speed.*velocity"),
+        ({"objective": {"loss_weights": {"bone_length": 1.0}}}, "bone_length"),
+        ({"sampling": {"sampler": "euler"}}, r"sampling\.sampler.*'ddim'.*euler"),
     ],
 )
 def test_bad_settings_say_what_to_write(data, changes, message):

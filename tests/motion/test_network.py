@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_models.motion.network import MotionTransformer, sinusoids
+from lit_models.motion.network import MotionTransformer, Network, sinusoids
 
 B, T, F, K = 3, 7, 5, 20
 LENGTHS = torch.tensor([7, 4, 1])
@@ -12,11 +12,11 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def make(trained=True, **changes):
+def make(trained=True, text_size=4, audio_size=2, **changes):
     """A network whose zeros at the start have become something."""
     torch.manual_seed(0)
-    sizes = {"text_size": 4, "audio_size": 2, "hidden_size": 16, "num_layers": 2, "num_heads": 2}
-    network = MotionTransformer(F, K, 12, **sizes | changes)
+    sizes = Network(**{"hidden_size": 16, "num_layers": 2, "num_heads": 2} | changes)
+    network = MotionTransformer(F, K, 12, sizes, text_size, audio_size)
     if trained:
         for parameter in network.parameters():
             parameter.data += 0.2 * torch.randn(parameter.shape)

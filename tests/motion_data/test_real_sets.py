@@ -32,7 +32,7 @@ FEW = {  # of large sets some files
 }
 SETS = ("amp_humanoid_cmu", "asap_g1", "cmu_asfamc", "deepmimic_humanoid3d", "g1_moves", "makehuman_cc0", "reactidle")
 SHORT = ("--trainer.fast_dev_run=true", "--trainer.enable_progress_bar=false")
-SMALL = ("--model.init_args.hidden_size=32", "--model.init_args.num_layers=1", "--model.init_args.sampling_steps=2")
+SMALL = ("--model.network.hidden_size=32", "--model.network.num_layers=1", "--model.sampling.steps=2")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from lit_models.state_action.costs import Joystick
 from ..nested import merged
 
 torch.set_num_threads(1)
-TINY = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "num_train_timesteps": 5}
+TINY = {"network": {"hidden_size": 16, "num_layers": 1, "num_heads": 2}, "process": {"num_train_timesteps": 5}}
 HISTORY, HORIZON = 2, 6
 
 
@@ -93,7 +93,7 @@ def test_a_guide_comes_as_a_cost_or_as_yaml_writes_it(data):
 
 
 def test_training_learns_what_comes_next(data, tmp_path):
-    module = make(data, optimizer={"lr": 3e-3}, hidden_size=32)
+    module = make(data, optimizer={"lr": 3e-3}, network={"hidden_size": 32})
     before = logged(module, data, tmp_path)
     trainer(tmp_path, limit_val_batches=0).fit(module, data)
     after = logged(module, data, tmp_path)
@@ -143,20 +143,20 @@ def test_the_policy_of_a_row_does_not_depend_on_its_neighbours(data):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"attention": "full"},
-        {"mlp_ratio": 2.0},
-        {"dropout": 0.5},
-        {"num_train_timesteps": 8},
-        {"beta_schedule": "linear"},
-        {"action_beta_schedule": "sigmoid"},
-        {"prediction_type": "v_prediction"},
-        {"loss_weighting": "min_snr"},
-        {"loss_weighting": "min_snr", "snr_gamma": 1.0},
-        {"level_sampling": "shared"},
-        {"clean_history": 1.0},
-        {"action_horizon": 2},
-        {"state_weight": 2.0},
-        {"action_weight": 2.0},
+        {"network": {"attention": "full"}},
+        {"network": {"mlp_ratio": 2.0}},
+        {"network": {"dropout": 0.5}},
+        {"process": {"num_train_timesteps": 8}},
+        {"process": {"beta_schedule": "linear"}},
+        {"process": {"action_beta_schedule": "sigmoid"}},
+        {"process": {"prediction_type": "v_prediction"}},
+        {"objective": {"loss_weighting": "min_snr"}},
+        {"objective": {"loss_weighting": "min_snr", "snr_gamma": 1.0}},
+        {"objective": {"level_sampling": "shared"}},
+        {"objective": {"clean_history": 1.0}},
+        {"objective": {"action_horizon": 2}},
+        {"objective": {"state_weight": 2.0}},
+        {"objective": {"action_weight": 2.0}},
         {"emphasis": 6.0},
         {"emphasis": 6.0, "mixtures": 3},
     ],
@@ -174,21 +174,23 @@ def test_every_flag_of_training_changes_the_weights(data, tmp_path, changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sampler": "ddpm"},
-        {"sampler": "ddpm", "sampler_options": {"variance_type": "fixed_large"}},
-        {"sampler": "dpm_solver", "sampling_steps": 3},
-        {"sampling_steps": 2},
-        {"timestep_spacing": "log_snr"},
-        {"sampler_options": {"eta": 1.0}},
+        {"sampling": {"sampler": "ddpm"}},
+        {"sampling": {"sampler": "ddpm", "options": {"variance_type": "fixed_large"}}},
+        {"sampling": {"sampler": "dpm_solver", "steps": 3}},
+        {"sampling": {"steps": 2}},
+        {"sampling": {"timestep_spacing": "log_snr"}},
+        {"sampling": {"options": {"eta": 1.0}}},
         {"guidance": {"strength": 5.0}},
         {"guidance": {"gradient": "model"}},
     ],
     ids=str,
 )
 def test_every_flag_of_planning_changes_the_plan(data, changes):
-    batch, few = window(data), {"sampling_steps": 3} if "timestep_spacing" in changes else {}
+    batch, few = window(data), {"sampling": {"steps": 3}} if "timestep_spacing" in changes.get("sampling", {}) else {}
     guide = [{"cost": "joystick", "velocity": [0.8, 0.0]}]
-    plans = [make(data, **few, **flags).plan(batch.states, batch.actions, guide).states for flags in ({}, changes)]
+    plans = [
+        make(data, **merged(few, flags)).plan(batch.states, batch.actions, guide).states for flags in ({}, changes)
+    ]
     assert (plans[0] - plans[1]).abs().max() > 1e-4
 
 
@@ -202,7 +204,7 @@ def test_every_flag_of_the_evaluation_changes_it(data, tmp_path, monkeypatch):
     assert several["val/state_mse/mean_plan"] < several["val/state_mse"]  # by Jensen's inequality
     calls = {}
     for every in (2, 4):
-        module, count = make(data, replan_every=every), []
+        module, count = make(data, closed_loop={"replan_every": every}), []
         act = module.policy()
         data.rollout(lambda history, task, act=act, count=count: count.append(1) or act(history, task), "test", every)
         calls[every] = len(count)
@@ -213,7 +215,7 @@ def test_rolling_plans_with_fewer_evaluations(data, monkeypatch):
     monkeypatch.setattr(data, "tasks", ["joystick"])
     calls = {}
     for rolling in (None, [2, 1], "ramp"):
-        module = make(data, rolling=rolling, replan_every=1, guidance={"strength": 0.0})
+        module = make(data, closed_loop={"rolling": rolling, "replan_every": 1}, guidance={"strength": 0.0})
         count = calls[str(rolling)] = []
         module.network.register_forward_hook(lambda *_, count=count: count.append(1))
         found = data.rollout(module.policy(), "test", 1)
@@ -227,13 +229,13 @@ def test_options_of_a_task_change_what_it_does(data):
     data.rollout(lambda h, t: seen.append((h, t)) or torch.zeros(2, 4, 3), "test")
     history, task = next((h, t) for h, t in seen if t.kind == "joystick")
     options = (None, {"joystick": {"joystick": {"weight": 9.0}}})
-    plans = [make(data, task_options=option).policy()(history, task) for option in options]
+    plans = [make(data, closed_loop={"task_options": option}).policy()(history, task) for option in options]
     assert (plans[0] - plans[1]).abs().max() > 1e-3
     with pytest.raises(ValueError, match=r"task_options.joystick has waypoint; there are joystick and ahead"):
-        make(data, task_options={"joystick": {"waypoint": {}}}).policy()(history, task)
+        make(data, closed_loop={"task_options": {"joystick": {"waypoint": {}}}}).policy()(history, task)
     history, task = next((h, t) for h, t in seen if t.kind == "forest")
     ahead, far = ({"forest": {"ahead": metres}} for metres in (0.5, 2.0))
-    plans = [make(data, task_options=option).policy()(history, task) for option in (ahead, far)]
+    plans = [make(data, closed_loop={"task_options": option}).policy()(history, task) for option in (ahead, far)]
     assert (plans[0] - plans[1]).abs().max() > 1e-3
 
 
@@ -243,14 +245,14 @@ def test_options_of_a_task_change_what_it_does(data):
         ({"guide": [{"cost": "joystik", "velocity": [1, 0]}]}, "joystick"),
         ({"guide": [{"cost": "keyframe", "values": {"joint_pos": [0.0]}}]}, "keyframe"),
         ({"guidance": {"strength": -1}}, "strength=-1"),
-        ({"sampler": "euler"}, "sampler='euler'"),
-        ({"timestep_spacing": "karras"}, "timestep_spacing='karras'.*log_snr"),
-        ({"rolling": [9, 1], "replan_every": 1}, r"rolling=\[9, 1\].*levels of 1 to 5"),
-        ({"rolling": "ramp"}, "rolling by 4 steps a tick needs as many steps of the past; there are 2"),
+        ({"sampling": {"sampler": "euler"}}, r"sampling\.sampler.*'ddim'.*euler"),
+        ({"sampling": {"timestep_spacing": "karras"}}, r"sampling\.timestep_spacing.*log_snr.*karras"),
+        ({"closed_loop": {"rolling": [9, 1], "replan_every": 1}}, r"rolling=\(9, 1\).*levels of 1 to 5"),
+        ({"closed_loop": {"rolling": "ramp"}}, "rolling by 4 steps a tick needs as many steps of the past; there are"),
         ({"layout": {"root": None}}, "layout lacks"),
     ],
 )
 def test_bad_settings_say_what_to_write(data, changes, message):
-    settings = {"layout": data.layout, "history": HISTORY, "horizon": HORIZON} | TINY | changes
+    settings = {"layout": data.layout, "history": HISTORY, "horizon": HORIZON} | merged(TINY, changes)
     with pytest.raises(ValueError, match=message):
         lit_models.StateActionDDPM(**settings)

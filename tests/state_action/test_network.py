@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_models.state_action.network import StateActionTransformer, attention_mask
+from lit_models.state_action.network import Network, StateActionTransformer, attention_mask
 
 T = 5
 
@@ -9,7 +9,7 @@ T = 5
 def make(attention="causal", **changes):
     torch.manual_seed(0)
     return StateActionTransformer(
-        3, 2, T, 10, **{"hidden_size": 16, "num_layers": 2, "num_heads": 2} | changes, attention=attention
+        3, 2, T, 10, Network(**{"hidden_size": 16, "num_layers": 2, "num_heads": 2} | changes, attention=attention)
     )
 
 
@@ -86,7 +86,7 @@ def test_evaluation_gives_what_training_gives():
 
 
 def test_the_papers_network_has_about_its_parameters():
-    network = StateActionTransformer(165, 69, 21, 20, hidden_size=512, num_layers=6, num_heads=4)
+    network = StateActionTransformer(165, 69, 21, 20, Network(512, 6, 4))
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(19.95e6, rel=0.05)  # arXiv:2508.08241
 
 

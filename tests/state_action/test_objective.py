@@ -3,14 +3,16 @@ import torch
 
 from lit_models.diffusion.process import PREDICTION_TYPES
 from lit_models.diffusion.schedules import make_diffusion
-from lit_models.state_action.objective import Objective, known_tokens
+from lit_models.state_action.objective import Objective, ObjectiveSettings, known_tokens
 
 K, N, W = 10, 2, 7
 
 
 def make(prediction_type="sample", learned=W, **changes):
     diffusion = make_diffusion(K, prediction_type=prediction_type)
-    return Objective((diffusion, diffusion), known_tokens(N, W), torch.arange(W) < learned, **changes)
+    return Objective(
+        (diffusion, diffusion), known_tokens(N, W), torch.arange(W) < learned, ObjectiveSettings(**changes)
+    )
 
 
 def draw(objective, rows=4000):
@@ -105,7 +107,7 @@ def test_min_snr_changes_the_balance_between_levels():
     [
         ({"level_sampling": "alone"}, "level_sampling='alone'.*independent"),
         ({"clean_history": 1.5}, "clean_history=1.5"),
-        ({"learned": 0}, "action_horizon"),
+        ({"action_horizon": 0}, "action_horizon=0"),
     ],
 )
 def test_bad_settings_say_what_to_write(changes, message):

@@ -10,7 +10,7 @@ from lit_models.state_action.costs import Joystick
 from lit_models.state_action.frames import reframed
 from lit_models.state_action.normalizer import Normalizer
 from lit_models.state_action.objective import known_tokens
-from lit_models.state_action.planner import Plan, Planner, Tick, row_noise
+from lit_models.state_action.planner import Plan, Planner, PlanSampling, Tick, row_noise
 
 from .layouts import base, robot
 
@@ -28,7 +28,7 @@ def make(denoise=None, sampler="ddim", steps=None, emphasis=None, options=None):
     diffusion = make_diffusion(20)
     denoise = denoise or (lambda x, levels: tuple(0.5 * part for part in x))
     return layout, Planner(
-        denoise, normalizer, (diffusion, diffusion), known_tokens(N, W), make_sampler(sampler, options), steps
+        denoise, normalizer, (diffusion, diffusion), known_tokens(N, W), PlanSampling(sampler, options, steps)
     )
 
 
@@ -191,8 +191,7 @@ def test_joints_stay_within_their_limits(emphasis):
             normalizer,
             (diffusion, diffusion),
             known_tokens(N, W),
-            make_sampler("ddim", None),
-            within_limits=within,
+            PlanSampling(within_limits=within),
         )
         cost = Joystick(robot, N, velocity=[1.0, 0.0])
         plans[within] = planner.plan(*(torch.zeros(2, W, size) for size in sizes[1:3]), noise(1, 2), Guidance(cost))

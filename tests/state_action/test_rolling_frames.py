@@ -8,14 +8,13 @@ import roma
 import torch
 
 from lit_models.diffusion.guidance import Guidance
-from lit_models.diffusion.sampler_names import make_sampler
 from lit_models.diffusion.schedules import make_diffusion
 from lit_models.state_action.costs import Waypoint
 from lit_models.state_action.frames import moved_on, reframed
 from lit_models.state_action.layout import StateLayout
 from lit_models.state_action.normalizer import Normalizer
 from lit_models.state_action.objective import known_tokens
-from lit_models.state_action.planner import Plan, Planner, row_noise
+from lit_models.state_action.planner import Plan, Planner, PlanSampling, row_noise
 from litmotif.geometry.frames import to_character, to_frame, to_world
 from litmotif.geometry.rotations import about
 
@@ -58,8 +57,8 @@ def planner_of(within_limits=False, denoise=None):
         mixed = torch.cat([part.mean(1, keepdim=True) for part in x], dim=-1).sum(-1, keepdim=True)
         return tuple((part + mixed + 0.1 * level[..., None]).sin() for part, level in zip(x, levels, strict=True))
 
-    known, sampler = known_tokens(N, W), make_sampler("ddim", None)
-    return Planner(denoise or wild, normalizer, (diffusion, diffusion), known, sampler, 10, within_limits=within_limits)
+    known, sampling = known_tokens(N, W), PlanSampling(steps=10, within_limits=within_limits)
+    return Planner(denoise or wild, normalizer, (diffusion, diffusion), known, sampling)
 
 
 def noise(seed):

@@ -14,9 +14,9 @@ from litmotif.errors import ArgumentError
 from ...core.checkpoint import load, plain
 from ...core.evaluation import MODEL, EvaluatedModule, Evaluation
 from ...core.normalizer import Statistics
-from ..text import make_text_encoder
+from ..text import Text, make_text_encoder
 from .distribution import TextRetrieval
-from .network import MotionAutoencoder, TextMotionEvaluator
+from .network import MotionAutoencoder, Network, TextMotionEvaluator
 
 
 class MotionEvaluator(EvaluatedModule):
@@ -29,36 +29,29 @@ class MotionEvaluator(EvaluatedModule):
     Args:
         features: what the columns mean, from the data.
         statistics: mean and standard deviation of the columns, from the data.
-        hidden_size: channels.
-        feature_size: of both spaces.
-        text_encoder: ``hashed``, a folder with a text model, or None for the auto-encoder alone, see ``MotionDDPM``.
-        text_size: width of the hashed encoder.
-        temperature: of the contrast at the start, > 0.
+        network: sizes of both judges.
+        text: how captions are embedded; without an encoder there is the auto-encoder alone.
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
-    architecture: ClassVar[frozenset[str]] = frozenset(
-        {"features", "hidden_size", "feature_size", "text_encoder", "text_size"}
-    )
+    architecture: ClassVar[frozenset[str]] = frozenset({"features", "network", "text"})
+    shapeless: ClassVar[frozenset[str]] = frozenset({"network.temperature"})
 
     def __init__(
         self,
         features: dict[str, Any],
         statistics: Statistics | None = None,
-        hidden_size: int = 128,
-        feature_size: int = 64,
-        text_encoder: str | None = "hashed",
-        text_size: int = 64,
-        temperature: float = 0.1,
+        network: Network = Network(),
+        text: Text = Text(size=64),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        size = features["size"]
-        self.autoencoder = MotionAutoencoder(size, hidden_size, feature_size, statistics)
-        self.text = make_text_encoder(text_encoder, text_size)
+        size, sizes = features["size"], self.group(Network)
+        self.autoencoder = MotionAutoencoder(size, sizes, statistics)
+        self.text = make_text_encoder(self.group(Text))
         self.common: TextMotionEvaluator | None = None
         if self.text is not None:
-            self.common = TextMotionEvaluator(size, self.text.size, hidden_size, feature_size, temperature, statistics)
+            self.common = TextMotionEvaluator(size, self.text.size, sizes, statistics)
         contrast = None if self.common is None else self.common.contrast
         self.evaluation = Evaluation(
             (),
@@ -70,7 +63,7 @@ class MotionEvaluator(EvaluatedModule):
     @property
     def feature_size(self) -> int:
         """Length D of the features."""
-        return int(self.hparams["feature_size"])
+        return self.group(Network).feature_size
 
     @property
     def contacts(self) -> int:

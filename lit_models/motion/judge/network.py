@@ -1,6 +1,7 @@
 """Networks that judge motions: trained once on real data, they give the features that distances are measured in."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,28 @@ from ...core.normalizer import Standardizer, Statistics
 
 STRIDE = 8
 """Frames behind one step of the encoder's last layer."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of both judges.
+
+    Attributes:
+        hidden_size: channels.
+        feature_size: length D of the features, in both spaces.
+        temperature: of the contrast at the start of training, > 0; learned in its logarithm, and never below 0.01.
+
+    Raises:
+        ValueError: a temperature of 0 or less.
+    """
+
+    hidden_size: int = 128
+    feature_size: int = 64
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ArgumentError(f"temperature={self.temperature}: a positive number, such as 0.1.")
 
 
 class MotionEncoder(nn.Module):
@@ -76,15 +99,13 @@ class MotionAutoencoder(nn.Module):
 
     Args:
         size: columns F.
-        hidden_size: channels.
-        feature_size: length D of the vector.
+        network: its sizes.
         statistics: of the columns, see ``Standardizer``.
     """
 
-    def __init__(
-        self, size: int, hidden_size: int = 128, feature_size: int = 64, statistics: Statistics | None = None
-    ) -> None:
+    def __init__(self, size: int, network: Network = Network(), statistics: Statistics | None = None) -> None:
         super().__init__()
+        hidden_size, feature_size = network.hidden_size, network.feature_size
         self.normalizer = Standardizer(size, statistics)
         self.encoder = MotionEncoder(size, hidden_size, feature_size)
         self.start = nn.Linear(feature_size, hidden_size)
@@ -132,28 +153,19 @@ class TextMotionEvaluator(nn.Module):
     Args:
         size: columns F.
         text_size: of the text embeddings, D_text.
-        hidden_size: channels.
-        feature_size: of the common space, D.
-        temperature: at the start of training, > 0; learned in its logarithm, and never below 0.01.
+        network: its sizes.
         statistics: of the columns, see ``Standardizer``.
     """
 
     def __init__(
-        self,
-        size: int,
-        text_size: int,
-        hidden_size: int = 128,
-        feature_size: int = 64,
-        temperature: float = 0.1,
-        statistics: Statistics | None = None,
+        self, size: int, text_size: int, network: Network = Network(), statistics: Statistics | None = None
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ArgumentError(f"temperature={temperature}: a positive number, such as 0.1.")
+        hidden_size, feature_size = network.hidden_size, network.feature_size
         self.normalizer = Standardizer(size, statistics)
         self.encoder = MotionEncoder(size, hidden_size, feature_size)
         self.text = nn.Sequential(nn.Linear(text_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, feature_size))
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(network.temperature)))
 
     def features(self, motion: Tensor, valid: Tensor) -> Tensor:
         """Physical motion (B, T, F) and frames that exist (B, T) bool, a prefix, to unit vectors (B, D)."""

@@ -9,6 +9,8 @@ from datamodules.motion.neighbours import nearest
 from datamodules.motion.table import ClipTable, Row
 from lit_models.motion.judge.module import MotionEvaluator
 from lit_models.motion.judge.motion_evaluation import MotionEvaluation
+from lit_models.motion.judge.network import Network
+from lit_models.motion.text import Text
 
 from ...nested import merged
 from ..bodies import layout, lengths, motion, normal
@@ -27,7 +29,7 @@ def data():
 
 def judge_of(data, **changes):
     torch.manual_seed(0)
-    sizes = {"hidden_size": 48, "feature_size": 16, "text_size": 32}
+    sizes = {"network": {"hidden_size": 48, "feature_size": 16}, "text": {"size": 32}}
     changes = merged(sizes, {"optimizer": {"lr": 3e-3}}, changes)
     return lit_models.MotionEvaluator(data.features, data.statistics, **changes)
 
@@ -61,7 +63,7 @@ def test_the_judge_learns_to_find_texts_and_to_rebuild_motion(trained):
 
 
 def test_without_text_it_is_an_auto_encoder_alone(data, tmp_path):
-    judge = judge_of(data, text_encoder=None)
+    judge = judge_of(data, text={"encoder": None})
     found = logged(judge, data, tmp_path)
     assert not [name for name in found if "precision" in name or "contrast" in name]
     batch = data.split("val").__getitems__([(0, 0), (1, 0)])
@@ -136,7 +138,7 @@ def test_an_evaluator_that_does_not_fit_is_refused(data, trained, tmp_path):
 
 def test_multimodality_is_told_only_of_repeats():
     evaluation = MotionEvaluation(layout(), [])
-    judge = MotionEvaluator({"size": layout().size}, hidden_size=16, feature_size=8, text_encoder=None)
+    judge = MotionEvaluator({"size": layout().size}, network=Network(16, 8), text=Text(None))
     evaluation.judge_by(judge)
     clips, valid = motion(batch=3).float(), lengths(24, 17, 9)
     evaluation.add_repeats("model", torch.stack([clips, clips]), valid)

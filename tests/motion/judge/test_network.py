@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lit_models.motion.judge.distribution import FrechetDistance, TextRetrieval
-from lit_models.motion.judge.network import MotionAutoencoder, TextMotionEvaluator
+from lit_models.motion.judge.network import MotionAutoencoder, Network, TextMotionEvaluator
 
 from ..bodies import SIZES, lengths, motion, normal
 
@@ -21,12 +21,12 @@ def clips():
 
 def autoencoder(seed=0):
     torch.manual_seed(seed)
-    return MotionAutoencoder(SIZE, hidden_size=16, feature_size=12)
+    return MotionAutoencoder(SIZE, Network(16, 12))
 
 
 def evaluator(seed=0):
     torch.manual_seed(seed)
-    return TextMotionEvaluator(SIZE, TEXT, hidden_size=16, feature_size=12)
+    return TextMotionEvaluator(SIZE, TEXT, Network(16, 12))
 
 
 @pytest.mark.parametrize("make", [autoencoder, evaluator])
@@ -138,4 +138,4 @@ def test_info_nce_by_hand(clips):
 
 def test_a_temperature_is_positive():
     with pytest.raises(ValueError, match="temperature=0"):
-        TextMotionEvaluator(SIZE, TEXT, temperature=0)
+        Network(temperature=0)
