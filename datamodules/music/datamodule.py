@@ -135,10 +135,16 @@ class MusicFrames(SplitDataModule):
 
     @property
     def ridge(self) -> list[list[float]] | None:
-        """Weights (F + 1, 2) of ``fit_pieces`` on valence and arousal of the training songs; None of other tasks."""
+        """Ridge regression of valence and arousal of whole training songs (F + 1, 4), see ``fit_pieces``.
+
+        The first two columns are of all features, the last two of those that a transposition leaves as they are. None
+        of other tasks.
+        """
         columns = [self.outputs.index(name) for name in ("valence", "arousal") if name in self.outputs]
         frames = [self._framed[k][1] for k in self._splits["train"]]
-        return fit_pieces(frames, columns) if columns else None
+        still = [block.moves != "rotate" for block in self.maker.inputs.blocks for _ in block.names]
+        fits = [fit_pieces(frames, columns, np.array(of)) for of in ([True] * len(still), still)] if columns else []
+        return np.hstack(fits).tolist() if fits else None  # type: ignore[no-any-return]
 
     @property
     def rate(self) -> float:

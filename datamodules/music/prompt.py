@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import DataError
 from .continuation import Continuation
+from .readers.base import required
 from .render import draw_roll, play, synthesise, write_midi, write_wav
 from .song import Song
 from .tasks import Task
@@ -45,6 +46,7 @@ class SongPrompt:
 
     Raises:
         DataError: a number below its least, no such song, or one that cannot be gone on with.
+        MissingExtraError: what writes MIDI files is not installed.
     """
 
     fills: ClassVar[frozenset[str]] = frozenset({"prompt", "num_frames", "polyphony", "encode"})
@@ -64,6 +66,7 @@ class SongPrompt:
         for name, count in (("prompt_bars", prompt_bars), ("bars", bars), ("number", number)):
             if count < 1:
                 raise DataError(f"--{name} {count}: at least 1.")
+        required("symusic")
         melody = data.task == "melody"
         if melody and polyphony not in (None, 1):
             raise DataError(f"--polyphony {polyphony}: a melody is one key at a time. Leave it out.")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .song import Floats
 from .tasks import Frames
@@ -42,12 +43,13 @@ def ridge(features: Floats, targets: Floats) -> tuple[Floats, Floats]:
     return weights, level - mean @ weights
 
 
-def fit_pieces(songs: Sequence[Frames], columns: Sequence[int]) -> list[list[float]]:
+def fit_pieces(songs: Sequence[Frames], columns: Sequence[int], chosen: NDArray[np.bool_]) -> Floats:
     """Ridge regression of mean targets of songs on their mean inputs, in raw units.
 
     Args:
         songs: frames of each; those without a known target are left out.
         columns: of the targets (K,).
+        chosen: features (F,) that it may use; the weights of the others are 0.
 
     Returns:
         Weights (F + 1, K), the intercept last; zeros where fewer than three songs are known.
@@ -55,15 +57,14 @@ def fit_pieces(songs: Sequence[Frames], columns: Sequence[int]) -> list[list[flo
     known = [song for song in songs if song.mask[:, columns].all(axis=1).any()]
     size = songs[0].inputs.shape[1] if songs else 0
     if len(known) < 3:
-        return [[0.0] * len(columns)] * (size + 1)
+        return np.zeros((size + 1, len(columns)))
     rows = [song.mask[:, columns].all(axis=1) for song in known]
     features = np.stack([song.inputs.mean(axis=0) for song in known]).astype(np.float64)  # (N, F)
     targets = np.stack([song.targets[row][:, columns].mean(axis=0) for song, row in zip(known, rows, strict=True)])
     spread = np.sqrt(
         np.mean([song.inputs.astype(np.float64).var(axis=0) for song in known], axis=0) + features.var(axis=0)
     )
-    spread[spread < LEAST] = np.inf  # a feature that does not vary tells nothing
+    spread[(spread < LEAST) | ~chosen] = np.inf  # a feature that does not vary tells nothing
     weights, intercept = ridge((features - features.mean(axis=0)) / spread, targets.astype(np.float64))
     raw = weights / spread[:, None]  # (F, K)
-    found: list[list[float]] = np.vstack([raw, intercept - features.mean(axis=0) @ raw]).tolist()
-    return found
+    return np.vstack([raw, intercept - features.mean(axis=0) @ raw])

@@ -59,7 +59,7 @@ def by_ridge(module: "EmotionRecognizer", batch: MusicBatch) -> Tensor:
     """
     if not module.hparams["ridge"]:
         return module.target_mean.expand_as(batch.targets)
-    weights = torch.tensor(module.hparams["ridge"]).to(batch.inputs)  # (F + 1, 2)
+    weights = torch.tensor(module.hparams["ridge"])[:, :2].to(batch.inputs)  # (F + 1, 2)
     known = valid_frames(batch.mask)[..., None]  # (B, T, 1)
     features = (batch.inputs * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)  # (B, F)
     found = torch.zeros_like(batch.targets)
@@ -72,16 +72,18 @@ class EmotionRecognizer(SequenceModule):
 
     The loss is the masked squared error of both, and on demand 1 - CCC of each over the batch (concordance, the measure
     of the field). It is judged beat by beat and piece by piece (``piece_``), as publications do, beside a ridge
-    regression on the mean of a piece's features; it begins as that regression of each frame's, whose mean over a piece
-    is the same, and learns the rest. An auxiliary linear head reads all 64 outputs and learns the quadrant, the mode
-    (major or minor) and the density of notes; it shapes the embedding and is no part of the exported chain.
+    regression on the mean features of a piece. It begins as such a regression of each frame, whose mean over a piece is
+    the same, on the features that a transposition leaves as they are; and learns the rest. An auxiliary linear head
+    reads all 64 outputs and learns the quadrant, the mode (major or minor) and the density of notes; it shapes the
+    embedding and is no part of the exported chain.
 
     Args:
         input_size: features F.
         output_size: targets K, and width of the embedding.
         objective: weights of the loss.
-        ridge: weights (F + 1, 2) of the regression on raw features, the intercept last, from the data; None for none.
-        begin_at_ridge: begin as the regression, with the backbone ``requirement``.
+        ridge: weights (F + 1, 4) of regressions on raw features, the intercept last, from the data; None for none. The
+            first two columns stand beside the model, it begins as the last two.
+        begin_at_ridge: begin so, with the backbone ``requirement``.
         **kwargs: see ``SequenceModule``.
     """
 
@@ -116,10 +118,12 @@ class EmotionRecognizer(SequenceModule):
             raise ArgumentError(
                 f"output_size={output_size}: the targets of this model have {DENSITY.stop} columns or more."
             )
-        if ridge and len(ridge) != input_size + 1:
-            raise ArgumentError(f"ridge has {len(ridge)} rows for {input_size} features and an intercept.")
+        if ridge and (len(ridge), len(ridge[0])) != (input_size + 1, 4):
+            raise ArgumentError(
+                f"ridge has {len(ridge)} rows of {len(ridge[0])} for {input_size} features: F + 1 of 4."
+            )
         if ridge and begin_at_ridge and self.group(Network).backbone == "requirement":
-            raw, norm = torch.tensor(ridge), self.normalizer  # (F + 1, 2)
+            raw, norm = torch.tensor(ridge)[:, 2:], self.normalizer  # (F + 1, 2)
             begin_linear(self.network.layers, raw[:-1] * norm.std[:, None], raw[-1] + norm.mean @ raw[:-1])
         self.auxiliary = nn.Linear(output_size, 6)
 
