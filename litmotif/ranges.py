@@ -19,6 +19,7 @@ FROM_ZERO = frozenset(
         "curriculum",
         "fold",
         "history",
+        "made",
         "num_workers",
         "patience",
         "seed",

@@ -144,7 +144,7 @@ class MusicFrames(SplitDataModule):
         frames = [self._framed[k][1] for k in self._splits["train"]]
         still = [block.moves != "rotate" for block in self.maker.inputs.blocks for _ in block.names]
         fits = [fit_pieces(frames, columns, np.array(of)) for of in ([True] * len(still), still)] if columns else []
-        return np.hstack(fits).tolist() if fits else None  # type: ignore[no-any-return]
+        return np.hstack(fits).tolist() if fits else None
 
     @property
     def rate(self) -> float:
