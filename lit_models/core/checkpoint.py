@@ -17,7 +17,7 @@ from lightning.pytorch import LightningModule
 
 from litmotif.errors import LitmotifError
 
-from .hparams import flat, strangers
+from .hparams import current, flat, keys, parameters
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"  # how a ZIP file begins, and what PyTorch wrote before it wrote these
@@ -75,9 +75,11 @@ def written_hparams(checkpoint: Mapping[str, Any], owner: type) -> dict[str, Any
     hparams = {
         name: value for name, value in checkpoint.get("hyper_parameters", {}).items() if not name.startswith("_")
     }
-    if said := strangers(owner, hparams):
+    if old := [name for name in hparams if name not in parameters(owner)]:
+        called = ", ".join(f"{name} is {current(name, keys(owner)) or 'no more'}" for name in old)
         raise CheckpointError(
-            f"An earlier version wrote this checkpoint. {said} Go on with it in that version, or train a new model."
+            f"An earlier version of {owner.__name__} wrote this checkpoint: {called}. Go on with it in that version, "
+            "or train a new model."
         )
     return hparams
 

@@ -70,17 +70,22 @@ def keys(owner: type) -> list[str]:
     return [key for name in parameters(owner) for key in inside.get(name, [name])]
 
 
-def hint(name: str, known: Sequence[str]) -> str:
-    """A sentence with what an unknown key is called now, or was probably meant by it, with a blank before it.
+def current(name: str, known: Sequence[str]) -> str | None:
+    """What a key of an earlier version is called now; None for one that never was.
 
     Args:
         name: without a group before it.
         known: see ``keys``.
     """
-    by_last_name = {key.rpartition(".")[2]: key for key in reversed(known)}
-    now = RENAMED.get(name, by_last_name.get(name))
-    if now in known:
+    same = next((key for key in known if key.rpartition(".")[2] == name), None)
+    return RENAMED[name] if RENAMED.get(name) in known else same
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """A sentence with what an unknown key is called now, or was probably meant by it, with a blank before it."""
+    if now := current(name, known):
         return f" It is {now!r} now."
+    by_last_name = {key.rpartition(".")[2]: key for key in reversed(known)}
     near = nearest(name, by_last_name, count=1)
     return f" Did you mean {by_last_name[near[0]]!r}?" if near else f" There are: {', '.join(sorted(known))}."
 
