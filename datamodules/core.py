@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from litmotif.errors import DataError as DataError
+from litmotif.ranges import require_in_range
 
 Draw = tuple[int, int]
 """An item of the data set, and a number that decides whatever is random about showing it this time."""
@@ -154,6 +155,7 @@ class BaseDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the module's own are logged; both may have a horizon
+        require_in_range(self.hparams, type(self))
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.steps_per_epoch, self.num_workers, self.seed = steps_per_epoch, num_workers, seed
         self._resume_at = (0, 0)

@@ -1,10 +1,9 @@
 """Lightning CLI: Lightning's, with our configs, run folder and rules of resuming."""
 
-import re
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -13,19 +12,17 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from litmotif.errors import LitmotifError
-
 from ..core.checkpoint import read
 from ..plugins.callbacks import patient
 from ..plugins.checkpoint_io import AtomicCheckpointIO
 from ..plugins.loggers import fault_tolerant
 from ..plugins.slurm_environment import MeetingSLURMEnvironment
 from . import resume, run_claim, run_folder
-from .errors import RequestError
 from .linked import LinkedCLI, seed_of
 from .links import declared
 from .null_options import as_mappings, group_names
 from .parser import HintingParser
+from .refusals import refusal, require_library
 from .save_config import SaveResolvedConfig
 from .source_location import location_of
 
@@ -116,12 +113,24 @@ class LitmotifCLI(LinkedCLI):
         evaluated = self.checkpoint.parent if self.checkpoint and not fits else None
         run_folder.place(config["trainer"], folder, evaluated)
         for logger in run_folder.configured(config["trainer"].get("logger")):
+            require_library(logger["class_path"])
             logger["class_path"] = fault_tolerant(logger["class_path"])
         for callback in run_folder.configured(config["trainer"].get("callbacks")):
             callback["class_path"] = patient(callback["class_path"])
         if fits and not dry:
             rank_zero_only(run_folder.keep_metrics)(folder)
             rank_zero_only(run_folder.record_job)(folder)
+
+    def instantiate_classes(self) -> None:
+        """Build the data, the module and the trainer; what cannot be built is named with the options that it was given.
+
+        Raises:
+            RequestError: a constructor has failed.
+        """
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            self._refuse("", error)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add atomic checkpoints, where one process writes them, and the cluster that this process runs on."""
@@ -134,23 +143,17 @@ class LitmotifCLI(LinkedCLI):
         cluster = MeetingSLURMEnvironment() if SLURMEnvironment.detect() else None
         try:
             trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, *([cluster] if cluster else [])])
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-        ) as error:  # what its constructor refuses is a setting of the user's
-            if isinstance(error, LitmotifError):
-                raise
-            alike = re.search(r"more than one stateful callback of type `(\w+)`", str(error))
-            if alike:
-                raise RequestError(
-                    f"trainer.callbacks: two {alike[1].removeprefix('Distinct')} that nothing tells "
-                    "apart: give them a filename or another monitor."
-                ) from error
-            raise RequestError(f"trainer: {error}") from error
+        except Exception as error:  # what the constructor refuses is a setting of the user's
+            self._refuse("trainer", error)
         if cluster and trainer.world_size > 1:
             cluster.expect_all()
         return trainer
+
+    def _refuse(self, part: str, error: Exception) -> NoReturn:
+        refused = refusal(part, error, self.request.overrides)
+        if refused is error:
+            raise error
+        raise refused from error
 
     # ------------------------------------------------------------------ around the run
     def after_fit(self) -> None:

@@ -40,7 +40,6 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         print("litmotif: stopped.", file=sys.stderr)
         return CTRL_C
-    error = _original(error)
     text = sentence(error)
     if text is None or WITH_TRACEBACK in os.environ:
         traceback.print_exception(error)
@@ -63,10 +62,3 @@ def sentence(error: BaseException) -> str | None:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     return str(error) if isinstance(error, MisconfigurationException) else None
-
-
-def _original(error: BaseException) -> BaseException:
-    """What a constructor raised, out of what jsonargparse wraps around it."""
-    while error.__cause__ is not None and "jsonargparse" in traceback.extract_tb(error.__traceback__)[-1].filename:
-        error = error.__cause__
-    return error

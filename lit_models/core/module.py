@@ -11,8 +11,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRS
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torchmetrics import Metric
 
 from litmotif.errors import ArgumentError, ArgumentTypeError, LitmotifError
+from litmotif.ranges import require_in_range
 from litmotif.seeding import generator, seed_globally
 
 from . import optim, sharding
@@ -48,6 +50,7 @@ class BaseModule(TrainingLog):
 
     Raises:
         TypeError: an unknown keyword, or a hyper-parameter that is not a plain value.
+        ValueError: a number is out of its range.
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset()
@@ -79,6 +82,7 @@ class BaseModule(TrainingLog):
         whole = {name: asdict(group) for name, group in self._groups.items()}
         self.save_hyperparameters({**self.hparams, **whole})
         require_plain(self.hparams, type(self).__name__)
+        require_in_range(self.hparams, type(self))
 
     @classmethod
     def shaping(cls) -> frozenset[str]:
@@ -130,6 +134,12 @@ class BaseModule(TrainingLog):
 
     on_test_start = on_predict_start = on_validation_start
     on_test_end = on_predict_end = on_validation_end
+
+    def on_fit_start(self) -> None:
+        """Make the states of metrics anew that an evaluation before this fit has left: training may not change them."""
+        for part in self.modules():
+            if isinstance(part, Metric) and any(map(_is_inference, part.metric_state.values())):
+                part.reset()
 
     # ------------------------------------------------------------------ randomness
     def step_generator(self, step: int) -> torch.Generator:
@@ -276,3 +286,8 @@ class BaseModule(TrainingLog):
             theirs = (getattr(each, "restores_raw_weights", isinstance(each, WeightAveraging)) for each in callbacks)
             if not any(theirs):  # train on from the raw weights, not from their average
                 checkpoint["state_dict"] = checkpoint["current_model_state"]
+
+
+def _is_inference(state: torch.Tensor | list[torch.Tensor]) -> bool:
+    """Whether the state of a metric was made under ``torch.inference_mode``."""
+    return any(tensor.is_inference() for tensor in ([state] if isinstance(state, torch.Tensor) else state))
