@@ -72,7 +72,7 @@ def test_every_broken_key(name, untrained, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--model.hidden_size=-1"], ["hidden_size=-1", "at least 1"]),
+        (["--model.network.hidden_size=-1"], ["hidden_size=-1", "at least 1"]),
         (["--data.batch_size=0"], ["batch_size=0", "at least 1"]),
         (["--trainer.strategy=foo"], ["'foo'", "--trainer.strategy=foo"]),
         (["--trainer.logger+=MLFlowLogger"], ["mlflow", "pip install"]),

@@ -45,12 +45,12 @@ def test_configs_are_in_range(name):
 @pytest.mark.parametrize(
     ("owner", "values", "words"),
     [
-        ("MotionDDPM", {"hidden_size": 0}, "hidden_size=0 must be at least 1"),
-        ("MotionDDPM", {"hidden_size": None}, "hidden_size=None must be a whole number"),
-        ("CPO", {"gamma": 1.5}, r"gamma=1.5 must be in \[0, 1\]"),
-        ("CPO", {"damping": float("nan")}, "damping=nan must be finite"),
+        ("MotionEvaluator", {"hidden_size": 0}, "hidden_size=0 must be at least 1"),
+        ("MotionEvaluator", {"hidden_size": None}, "hidden_size=None must be a whole number"),
+        ("MDLMDiT", {"schedule": {"floor": 1.5}}, r"schedule.floor=1.5 must be in \[0, 1\]"),
+        ("MDLMDiT", {"optimizer": {"lr": float("nan")}}, "optimizer.lr=nan must be finite"),
         ("MotionClips", {"num_workers": -1}, "num_workers=-1 must be at least 0"),
-        ("StateActionDDPM", {"state_weight": -1.0}, "state_weight=-1.0 must be 0 or more"),
+        ("StateActionDDPM", {"optimizer": {"weight_decay": -1.0}}, "optimizer.weight_decay=-1.0 must be 0 or more"),
     ],
 )
 def test_what_no_constructor_can_mean_is_refused(owner, values, words):
