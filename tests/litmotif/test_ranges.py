@@ -45,8 +45,8 @@ def test_configs_are_in_range(name):
 @pytest.mark.parametrize(
     ("owner", "values", "words"),
     [
-        ("MotionEvaluator", {"hidden_size": 0}, "hidden_size=0 must be at least 1"),
-        ("MotionEvaluator", {"hidden_size": None}, "hidden_size=None must be a whole number"),
+        ("MotionEvaluator", {"network": {"hidden_size": 0}}, "network.hidden_size=0 must be at least 1"),
+        ("MotionEvaluator", {"network": {"hidden_size": None}}, "network.hidden_size=None must be a whole number"),
         ("MDLMDiT", {"schedule": {"floor": 1.5}}, r"schedule.floor=1.5 must be in \[0, 1\]"),
         ("MDLMDiT", {"optimizer": {"lr": float("nan")}}, "optimizer.lr=nan must be finite"),
         ("MotionClips", {"num_workers": -1}, "num_workers=-1 must be at least 0"),
