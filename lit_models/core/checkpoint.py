@@ -9,6 +9,7 @@ import pickle
 import zipfile
 import zlib
 from collections.abc import Mapping, Set
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"  # how a ZIP file begins, and what PyTorch wrote before it wrote these
 UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError)
 """What ``zipfile`` and PyTorch raise where the headers of an archive are not as they were."""
+REGISTERED = "litmotif.modules"
+"""Group of entry points under which a package of one's own names the classes that ``load`` gives back."""
 PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
 
@@ -121,7 +124,7 @@ def plain(value: Any) -> Any:
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint file that ``path`` names: itself, or the best (else the last) one of a run folder.
+    """The checkpoint file that ``path`` names: itself, or the best of a run folder, else the last, else the only one.
 
     Raises:
         FileNotFoundError: nothing there; the message lists what was looked for.
@@ -131,6 +134,8 @@ def find(path: str | Path) -> Path:
         candidates = [path]
     else:
         candidates = [folder / name for name in PREFERENCE for folder in (path / "checkpoints", path)]
+        others = [file for folder in (path / "checkpoints", path) for file in sorted(folder.glob("*.ckpt"))]
+        candidates += others if len(others) == 1 else []
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
         raise FileNotFoundError("No checkpoint: looked for " + ", ".join(str(candidate) for candidate in candidates))
@@ -165,6 +170,25 @@ def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
     return checkpoint
 
 
+def class_of(checkpoint: Mapping[str, Any], path: str | Path) -> Any:
+    """The class that wrote a checkpoint: a public one, or one that an installed package has registered.
+
+    Raises:
+        CheckpointError: neither; nothing is imported because a file says so.
+    """
+    package = importlib.import_module("..", __package__)
+    name = checkpoint.get("litmotif", {}).get("class")
+    if name in package.__all__:
+        return getattr(package, name)
+    registered = entry_points(group=REGISTERED)
+    if name is not None and name in registered.names:
+        return registered[name].load()
+    raise CheckpointError(
+        f"{path} holds {name or 'no class name'}, none of {sorted({*package.__all__, *registered.names} - {'load'})}. "
+        f"A class of your own: NAME.load_from_checkpoint(path), or the entry point NAME of the group {REGISTERED!r}."
+    )
+
+
 def load(
     path: str | Path, weights: Literal["average", "raw"] = "average", map_location: str = "cpu"
 ) -> LightningModule:
@@ -180,14 +204,10 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: no checkpoint of a public module, or its shapes do not fit its hyper-parameters.
+        CheckpointError: of no public and no registered class, or its shapes do not fit its hyper-parameters.
     """
     checkpoint = read(path, map_location)
-    package = importlib.import_module("..", __package__)
-    name = checkpoint.get("litmotif", {}).get("class")
-    if name not in package.__all__:
-        raise CheckpointError(f"{path} holds {name or 'no class name'}: none of {sorted(package.__all__)}.")
-    kind = getattr(package, name)
+    kind = class_of(checkpoint, path)
     module: LightningModule = kind(**written_hparams(checkpoint, kind))
     state = checkpoint.get("current_model_state") if weights == "raw" else None
     try:

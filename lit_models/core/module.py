@@ -1,10 +1,10 @@
 """The thin base of every algorithm: plain hyper-parameters, AdamW and a schedule, seeded steps, honest failures."""
 
 from dataclasses import asdict, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler, OptimizerLRSchedulerConfig
@@ -21,6 +21,7 @@ from . import optim, sharding
 from .checkpoint import describe, require_fit
 from .hparams import as_group, groups, keys, require_plain, strangers
 from .lightning_internals import begin_validation, mend_progress
+from .pairing import STEPS, Described, built_for, require_pair, require_precision, with_typed_batch
 from .training_log import TrainingLog
 
 NEVER = 2**31
@@ -32,7 +33,7 @@ class NonFiniteLossError(LitmotifError, RuntimeError):
     """The loss was NaN or infinite; the weights are those before the step."""
 
 
-class BaseModule(TrainingLog):
+class BaseModule(TrainingLog, metaclass=Described):
     """What every module shares; a subclass adds its network, its steps and its metrics.
 
     The hyper-parameters of the subclass and of this class are saved by this constructor, so a subclass calls
@@ -57,6 +58,10 @@ class BaseModule(TrainingLog):
     """Names of the hyper-parameters that shape the network: a checkpoint fits only where they are equal."""
     shapeless: ClassVar[frozenset[str]] = frozenset({"network.dropout"})
     """Options within the groups of ``architecture`` that do not shape it."""
+    batch: ClassVar[type | None] = None
+    """The NamedTuple that its steps take; what else has these names is turned into one. None: whatever comes."""
+    unfit_precisions: ClassVar[frozenset[str]] = frozenset()
+    """Values of ``trainer.precision`` in which it cannot run."""
     entries: ClassVar[tuple[str, ...]] = ()
     """The methods by which its networks are called; none: they cannot be sharded."""
 
@@ -84,6 +89,26 @@ class BaseModule(TrainingLog):
         require_plain(self.hparams, type(self).__name__)
         require_in_range(self.hparams, type(self))
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have each step take its batch in any of the forms that ``as_batch`` reads."""
+        super().__init_subclass__(**kwargs)
+        for name in STEPS & vars(cls).keys():
+            setattr(cls, name, with_typed_batch(vars(cls)[name]))
+
+    @classmethod
+    def for_data(cls, data: LightningDataModule, **options: Any) -> Self:
+        """Built for a datamodule: the sizes and statistics that it declares in its ``links``, and its seed.
+
+        Args:
+            data: asked for all that the constructor takes.
+            **options: of the constructor.
+
+        Raises:
+            TypeError: an unknown option.
+            ValueError: the data decides an option, or declares too little.
+        """
+        return cls(**built_for(cls, data, options))
+
     @classmethod
     def shaping(cls) -> frozenset[str]:
         """Keys of ``architecture``, each option of its groups by itself."""
@@ -109,8 +134,12 @@ class BaseModule(TrainingLog):
 
         Raises:
             TypeError: this algorithm cannot be sharded.
+            ValueError: it was built for other data, or cannot run in this precision.
         """
         strategy = self.attached and self.attached.strategy
+        if self.attached is not None:
+            require_pair(self, getattr(self.attached, "datamodule", None), self.attached.state.fn == "fit")
+            require_precision(self, str(self.attached.precision))
         if isinstance(strategy, ModelParallelStrategy) and not self.entries:
             raise ArgumentTypeError(f"{type(self).__name__} cannot be sharded: use trainer.strategy=ddp.")
         if self._configured:

@@ -36,6 +36,7 @@ class Acting(EvaluatedModule):
         ValueError: a limit names a cost that the environment does not have.
     """
 
+    unfit_precisions: ClassVar = frozenset({"bf16-true", "16-true", "64-true"})
     architecture: ClassVar[frozenset[str]] = frozenset(
         {"observation_size", "action_size", "action_kind", "cost_names", "network"}
     )

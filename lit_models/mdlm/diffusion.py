@@ -8,7 +8,7 @@ NELBO = E_t E_q [ w(t) * sum over masked slots of -log p(x0 | z_t) ], with w = -
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,14 @@ class NoiseSchedule:
     weight: Callable[[Tensor], Tensor]
     time: Callable[[Tensor], Tensor]
     full_range: bool = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its name, for pickles: its functions have none."""
+        return _schedule_called, (next(name for name, known in SCHEDULES.items() if known is self),)
+
+
+def _schedule_called(name: str) -> NoiseSchedule:
+    return SCHEDULES[name]
 
 
 def _geometric_sigma(t: Tensor) -> Tensor:

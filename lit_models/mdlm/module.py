@@ -32,6 +32,7 @@ class MDLMDiT(EvaluatedModule):
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset({"horizon", "view_size", "words", "network"})
+    batch: ClassVar = PlanBatch
     entries: ClassVar[tuple[str, ...]] = ("encode", "decode")
     headline: ClassVar[str] = "nelbo"
     progress_bar: ClassVar[tuple[str, ...]] = ("nelbo", "success")

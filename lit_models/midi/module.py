@@ -39,6 +39,7 @@ class SequenceModule(EvaluatedModule):
     """
 
     architecture: ClassVar[frozenset[str]] = frozenset({"input_size", "output_size", "network"})
+    batch: ClassVar = MusicBatch
     hidden: ClassVar[Hidden]
     """Hidden layers of the backbone ``requirement``."""
     last: ClassVar[type[nn.Module]]

@@ -47,6 +47,7 @@ class MotionDDPM(GenerativeModule):
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
+    batch: ClassVar = MotionBatch
     architecture: ClassVar[frozenset[str]] = frozenset(
         {"skeleton", "features", "max_frames", "audio_size", "network", "text", "process"}
     )

@@ -50,6 +50,8 @@ class StateActionDDPM(GenerativeModule):
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
+    batch: ClassVar = Window
+    unfit_precisions: ClassVar = frozenset({"bf16-true", "16-true"})
     architecture: ClassVar[frozenset[str]] = frozenset(
         {"layout", "history", "horizon", "network", "process", "emphasis", "mixtures"}
     )

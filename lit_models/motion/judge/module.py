@@ -34,6 +34,7 @@ class MotionEvaluator(EvaluatedModule):
         **kwargs: optimiser, schedule and seed, see ``BaseModule``.
     """
 
+    batch: ClassVar = MotionBatch
     architecture: ClassVar[frozenset[str]] = frozenset({"features", "network", "text"})
     shapeless: ClassVar[frozenset[str]] = frozenset({"network.temperature"})
 
