@@ -77,6 +77,11 @@ SOURCES = {
     f"{MIDI}/losses.py": ["tests/midi/test_losses*.py", "tests/midi/test_modules.py"],
     f"{MIDI}/metrics.py": ["tests/midi/test_metrics*.py", "tests/midi/test_modules.py"],
     f"{MIDI}/stack.py": ["tests/midi/test_stack*.py", "tests/midi/test_modules.py", "tests/export/test_parity.py"],
+    **{
+        f"litmotif/geometry/{name}.py": ["tests/geometry/test_*.py", "tests/motion/test_skeleton*.py"]
+        for name in ("rotations", "kinematics", "frames", "odometry", "limbs")
+    },
+    "lit_models/core/normalizer.py": ["tests/core/test_normalizer.py", "tests/state_action/test_normalizer*.py"],
     "lit_models/export/rtneural/lower.py": ["tests/export/test_*.py", "tests/midi/test_headline.py"],
 }
 """Each file of maths, and patterns of the tests that run for it, in this order."""

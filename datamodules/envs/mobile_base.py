@@ -52,11 +52,6 @@ def into_frame(points: Tensor, origin: Tensor) -> Tensor:
     return turned(points - origin[..., :2], -origin[..., 2])
 
 
-def out_of_frame(points: Tensor, origin: Tensor) -> Tensor:
-    """The inverse of ``into_frame``."""
-    return turned(points, origin[..., 2]) + origin[..., :2]
-
-
 def within_limits(action: Tensor) -> Tensor:
     """Actions (..., 3) clipped to ``LIMITS``."""
     most = action.new_tensor(LIMITS)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from .rollouts import Trace
 
 SOLVED, FAILED = "#1a7f37", "#c62828"
-HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
 def draw_rollouts(traces: Sequence[Trace], title: str, columns: int = 6) -> Figure:

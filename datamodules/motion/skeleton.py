@@ -111,7 +111,7 @@ class Skeleton:
         if offsets is None:
             offsets = torch.tensor(self.offsets, dtype=root_pos.dtype, device=root_pos.device)
         tree = tree_of(self.parents)
-        return tree.positions(root_pos, rotations.index_select(-2, tree.inner), offsets)
+        return tree.positions(root_pos, rotations[..., tree.inner, :], offsets)
 
     def orientations(self, rotations: Tensor) -> Tensor:
         """Of all joints in the world, (..., J, 4) x y z w, from local ones."""

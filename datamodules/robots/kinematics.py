@@ -125,15 +125,15 @@ class KinematicTree:
         quat = self._quat.to(joint_pos).expand(*batch, count, 4)
         half = joint_pos[..., None] / 2  # (..., J, 1)
         hinge = torch.cat((half.sin() * self.axes.to(joint_pos), half.cos()), dim=-1)  # (..., J, 4)
-        anchors = self._anchors.to(joint_pos)
         for nth in range(max((len(hinges) for hinges in self._hinges), default=0)):  # 1 for most robots
             rows = [row for row, hinges in enumerate(self._hinges) if nth < len(hinges)]
             joints = [self._hinges[row][nth] for row in rows]
             before = quat[..., rows, :]
             after = roma.quat_product(before, hinge[..., joints, :])
             quat = quat.index_copy(-2, torch.tensor(rows, device=quat.device), after)
-            if anchors[joints].any():  # the hinge is not at the body's origin
-                shift = roma.quat_action(before, anchors[joints]) - roma.quat_action(after, anchors[joints])
+            if self._anchors[joints].any():  # the hinge is not at the body's origin
+                anchors = self._anchors[joints].to(joint_pos)
+                shift = roma.quat_action(before, anchors) - roma.quat_action(after, anchors)
                 pos = pos.index_add(-2, torch.tensor(rows, device=pos.device), shift)
         return pos, quat
 

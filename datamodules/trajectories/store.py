@@ -85,10 +85,6 @@ class TrajectoryStore:
             )
         return torch.cat(ranges)
 
-    def recording_of(self, steps: Tensor) -> Tensor:
-        """The recording (...) that each of ``steps`` (...) belongs to."""
-        return torch.searchsorted(self.ends.to(steps.device), steps, right=True)
-
     def windows(self, starts: Tensor, window: int, current: int) -> tuple[Tensor, Tensor, Frame | None]:
         """Gather windows.
 

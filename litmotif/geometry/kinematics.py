@@ -67,7 +67,8 @@ class Tree(nn.Module):
         Returns:
             Positions (..., N, 3) m and rotations (..., N, 4) or (..., N, 3, 3) in the world.
         """
-        return self._walk(root, rotations.index_select(_axis(rotations), self.by_depth), offsets, self.widths)
+        ordered = rotations.index_select(_axis(rotations), self.by_depth.to(rotations.device))
+        return self._walk(root, ordered, offsets, self.widths)
 
     def positions(self, root: Tensor, rotations: Tensor, offsets: Tensor) -> Tensor:
         """The first of what ``forward`` gives, of the rotations of ``inner`` bodies alone (..., I, 4 or 3, 3)."""
@@ -75,26 +76,27 @@ class Tree(nn.Module):
 
     def _walk(self, root: Tensor, rotations: Tensor, offsets: Tensor, widths: list[int]) -> tuple[Tensor, Tensor]:
         """From depth to depth; rotations are ordered by depth, ``widths`` of each."""
-        axis = _axis(rotations)
+        axis, device = _axis(rotations), rotations.device
+        by_depth, by_number, above = (index.to(device) for index in (self.by_depth, self.by_number, self.above))
         turn, place = rotations, root[..., None, :]
         turns, places = [], [place]
-        with torch.autocast(rotations.device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False):
             levels = zip(
                 torch.split(rotations, widths, dim=axis),
-                torch.split(offsets.index_select(-2, self.by_depth), self.widths, dim=-2),
-                torch.split(self.above, self.widths),
+                torch.split(offsets.index_select(-2, by_depth), self.widths, dim=-2),
+                torch.split(above, self.widths),
                 strict=True,
             )
-            for depth, (local, offset, above) in enumerate(levels):
+            for depth, (local, offset, parents) in enumerate(levels):
                 if depth:
-                    turn = turn.index_select(axis, above)  # of the parents
-                    place = place.index_select(-2, above) + _act(turn, offset)  # (..., L, 3)
+                    turn = turn.index_select(axis, parents)  # of the parents
+                    place = place.index_select(-2, parents) + _act(turn, offset)  # (..., L, 3)
                     places.append(place)
                 turn = _compose(turn.narrow(axis, 0, local.shape[axis]), local) if depth else local
                 turns.append(turn)
-            positions = torch.cat(places, dim=-2).index_select(-2, self.by_number)
+            positions = torch.cat(places, dim=-2).index_select(-2, by_number)
             found = torch.cat(turns, dim=axis)
-            return positions, found.index_select(axis, self.by_number) if widths is self.widths else found
+            return positions, found.index_select(axis, by_number) if widths is self.widths else found
 
     def _index(self, name: str, bodies: list[int]) -> None:
         self.register_buffer(name, torch.tensor(bodies, dtype=torch.long), persistent=False)

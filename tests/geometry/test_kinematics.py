@@ -7,8 +7,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from datamodules.envs.rigid_body import Links, SerialChain
-from datamodules.motion.skeleton import Skeleton
-from datamodules.robots.kinematics import KinematicTree
+from datamodules.motion.skeleton import Skeleton, layout
+from datamodules.robots.kinematics import KinematicTree, g1
 from lit_models.motion.skeleton import MotionLayout
 from litmotif.errors import DataError
 from litmotif.geometry.kinematics import Tree, check_tree, depths, local_rotations, tree_of
@@ -103,6 +103,17 @@ def test_every_side_of_the_house_places_the_same_bodies():
     torch.testing.assert_close(pose.tip[:, 0], expected[5], **CLOSE)
     turns = roma.unitquat_to_rotmat(skeleton.orientations(rotations)[1:5])  # (4, 3, 3)
     torch.testing.assert_close(pose.frame[..., 0].permute(2, 1, 0), turns, **CLOSE)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kinematics_go_where_the_poses_are():
+    pose = [normal(4, 3), unit(4), normal(4, 29)]
+    for here, there in zip(g1().forward(*pose), g1().forward(*(part.cuda() for part in pose)), strict=True):
+        torch.testing.assert_close(there.cpu(), here, **CLOSE)
+    skeleton, turns = layout("humanml3d"), unit(4, 22)
+    there = skeleton.forward(pose[0].cuda(), turns.cuda())
+    torch.testing.assert_close(there.cpu(), skeleton.forward(pose[0], turns), **CLOSE)
 
 
 @pytest.mark.parametrize(

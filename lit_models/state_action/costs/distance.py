@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from litmotif.geometry.rotations import turned
+
 
 def barrier(x: Tensor, delta: float) -> Tensor:
     """Relaxed logarithmic barrier (Hauser and Saccon, CDC 2006; BeyondMimic, arXiv:2508.08241, costs).
@@ -67,9 +69,7 @@ def to_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     """
     boxes = _beside(boxes, points)
     from_centre = points[..., None, :2] - boxes[..., :2]  # (B, ..., M, 2)
-    cos, sin = boxes[..., 2].cos(), boxes[..., 2].sin()
-    along = cos * from_centre[..., 0] + sin * from_centre[..., 1]  # (B, ..., M)
-    across = cos * from_centre[..., 1] - sin * from_centre[..., 0]
+    along, across = turned(from_centre, -boxes[..., 2]).unbind(-1)  # (B, ..., M)
     beyond = [along.abs() - boxes[..., 3], across.abs() - boxes[..., 4]]
     if boxes.shape[-1] == 7:
         beyond.append((points[..., None, 2] - boxes[..., 5]).abs() - boxes[..., 6])
