@@ -134,6 +134,8 @@ class BaseDataModule(LightningDataModule):
 
     Attributes:
         links: names of plain attributes that a module with parameters of these names is built with.
+        of_env: names of parameters whose values in a config are for its ``env`` alone; the command gives another
+            ``env`` their defaults.
 
     Args:
         batch_size: global batch of one optimiser step, all processes together.
@@ -144,6 +146,7 @@ class BaseDataModule(LightningDataModule):
     """
 
     links: ClassVar[tuple[str, ...]] = ()
+    of_env: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,

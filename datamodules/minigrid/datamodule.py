@@ -1,6 +1,7 @@
 """MiniGridPlans: expert plans to learn from, and the environments to try plans in."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -15,16 +16,20 @@ from litmotif.cache import Arrays, cache_folder, cached
 from ..core import DataError, SplitDataModule, random_stream
 from .augment import Symmetry, swapped_words
 from .draw import draw_rollouts
-from .envs import Start, View, enumerable, free_poses, make_env, reset
+from .envs import Start, View, enumerable, free_poses, make_env, own_kwargs, reset
 from .generate import Episode, Recipe, generate
 from .rollouts import Policy, Trace, copying_policy, encode_all, random_rollouts, roll_out
 from .table import Episodes, PlanTable, Windows, make_episodes, make_windows
 
-FORMAT = 1
+FORMAT = 2
 SPLITS = ("train", "val", "test")
 SEEDS = {"val": 1_000_000_000, "test": 2_000_000_000}
 """First layout seed of a split; training begins at ``seed * 1,000,000``, so that every seed has the same test."""
 PICTURED = 12
+SIZES = {"train": 1000, "val": 100, "test": 100}
+"""Episodes of a split where nobody says how many, and starts are drawn."""
+HELD_OUT = 7
+"""Of so many enumerated starts one is held out for validation and one for the test."""
 
 
 class MiniGridPlans(SplitDataModule):
@@ -37,11 +42,13 @@ class MiniGridPlans(SplitDataModule):
 
     Args:
         env: id of the environment.
-        env_kwargs: arguments of its constructor, e.g. ``{agent_start_pos: null}`` for any start in Empty.
+        env_kwargs: arguments of its constructor, e.g. ``{agent_start_pos: null}`` for any start in Empty; None takes
+            its own defaults, and frees a start that never varies.
         view: ``full``: the whole grid with the agent in it; ``partial``: the 7 x 7 cells before the agent.
-        train: episodes to learn from (starts, where they are enumerated).
-        val: episodes to validate on; 0 validates on the training episodes.
-        test: episodes to test on; 0 tests on the training episodes.
+        train: episodes to learn from (starts, where they are enumerated); None: 1000, or all starts but those of the
+            others.
+        val: episodes to validate on; 0 validates on the training episodes; None: 100, or a seventh of the starts.
+        test: episodes to test on; 0 tests on the training episodes; None: as ``val``.
         starts: ``auto`` enumerates where that is possible; ``enumerate`` insists; ``seeds`` never does.
         horizon: slots L of a plan, END included; None takes the 95th percentile of the training plans, and END.
         stride: a training window begins every so many actions; None only where a plan outgrows the horizon.
@@ -54,16 +61,17 @@ class MiniGridPlans(SplitDataModule):
         **kwargs: batch sizes, steps an epoch, workers, seed: see ``BaseDataModule``.
     """
 
-    links = ("horizon", "view_size", "words")
+    links = ("horizon", "view_size", "words", "view")
+    of_env = ("env_kwargs", "train", "val", "test", "horizon")
 
     def __init__(
         self,
         env: str = "MiniGrid-Empty-8x8-v0",
         env_kwargs: dict[str, Any] | None = None,
         view: View = "full",
-        train: int = 1000,
-        val: int = 100,
-        test: int = 100,
+        train: int | None = None,
+        val: int | None = None,
+        test: int | None = None,
         starts: Literal["auto", "enumerate", "seeds"] = "auto",
         horizon: int | None = None,
         stride: int | None = None,
@@ -76,11 +84,17 @@ class MiniGridPlans(SplitDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.recipe = Recipe(env, dict(env_kwargs or {}), view, max_optimal_plans)
-        self.counts = {"train": train, "val": val, "test": test}
+        self.view, self.counts = view, {"train": train, "val": val, "test": test}
         self._splits: dict[str, PlanTable] | None = None
         self._words: list[str] = []
         self._traces: list[Trace] = []
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What an episode depends on besides its start."""
+        h = self.hparams
+        given = own_kwargs(h["env"]) if h["env_kwargs"] is None else dict(h["env_kwargs"])
+        return Recipe(h["env"], given, self.view, h["max_optimal_plans"])
 
     # ------------------------------------------------------------------ what a module must know
     @property
@@ -137,8 +151,8 @@ class MiniGridPlans(SplitDataModule):
         copied = self.rollout(copying_policy(self.split("train").windows), split, None, rank, world_size)
         self._traces = traces  # the picture is of the policy, not of its rivals
         steps = (episodes.actions[share] >= 0).sum(dim=1)
-        returns = 1 - 0.9 * steps / self._max_steps
-        expert = Rollouts(torch.ones(len(steps), dtype=torch.bool), steps, episodes.optimal[share], returns.float())
+        returns = episodes.returns[share]
+        expert = Rollouts(torch.ones(len(steps), dtype=torch.bool), steps, episodes.optimal[share], returns)
         return {"random": randomly, "copy": copied, "expert": expert}
 
     def figures(self) -> dict[str, Figure]:
@@ -155,7 +169,7 @@ class MiniGridPlans(SplitDataModule):
         return self._splits[name]
 
     def _load(self) -> dict[str, PlanTable]:
-        if self.counts["train"] < 1:
+        if self.counts["train"] == 0:
             raise DataError("data.train=0: there is nothing to learn from. Ask for at least 1 episode.")
         h = self.hparams
         key = {
@@ -169,7 +183,6 @@ class MiniGridPlans(SplitDataModule):
         arrays = cached(cache_folder(h["cache_dir"], "minigrid"), key, self._make, "plans")
         self._words = [str(word) for word in arrays["words"]]
         self._mission_length = int(arrays["mission_length"])
-        self._max_steps = int(arrays["max_steps"])
         splits = {}
         for name in SPLITS:
             parts = {
@@ -180,7 +193,7 @@ class MiniGridPlans(SplitDataModule):
                 episodes = Episodes(*(parts[field] for field in Episodes._fields))
                 changes = (h["symmetry"], swapped_words(self._words)) if name == "train" else ()
                 splits[name] = PlanTable(windows, episodes, *changes)
-        for name in (name for name, count in self.counts.items() if not count):
+        for name in (name for name, count in self.counts.items() if count == 0):
             rank_zero_info(f"data.{name} is 0: the training episodes stand in for it.")
             splits[name] = PlanTable(splits["train"].windows, splits["train"].episodes)
         return splits
@@ -194,7 +207,6 @@ class MiniGridPlans(SplitDataModule):
         arrays: Arrays = {
             "words": np.array(words, dtype=np.str_),
             "mission_length": np.array(mission_length),
-            "max_steps": np.array(make_env(self.recipe.env, self.recipe.env_kwargs).max_steps),
         }
         for name, episodes in made.items():
             stride = self.hparams["stride"] if name == "train" else None
@@ -231,7 +243,6 @@ class MiniGridPlans(SplitDataModule):
         )
 
     def _starts(self) -> dict[str, list[Start]]:
-        wanted = {name: count for name, count in self.counts.items() if count}
         mode = self.hparams["starts"]
         env = make_env(self.recipe.env, self.recipe.env_kwargs)
         if mode == "seeds" or not enumerable(env):
@@ -242,15 +253,25 @@ class MiniGridPlans(SplitDataModule):
                     "data.starts: seeds."
                 )
             first = SEEDS | {"train": self.seed * 1_000_000}
+            wanted = self._wanted(SIZES)
             return {name: [Start(first[name] + i) for i in range(count)] for name, count in wanted.items()}
         reset(env, Start(0))
         poses = free_poses(env)
+        held_out = max(1, len(poses) // HELD_OUT)
+        wanted = self._wanted({"val": held_out, "test": held_out})
+        wanted = {"train": len(poses) - sum(wanted.values()), **wanted} if self.counts["train"] is None else wanted
         if sum(wanted.values()) > len(poses):
             raise DataError(
-                f"data: {self.recipe.env} has {len(poses)} starts; train, val and test ask for {sum(wanted.values())}."
+                f"data: {self.recipe.env} has {len(poses)} starts; train, val and test ask for {sum(wanted.values())}. "
+                "Leave them out to share the starts among them."
             )
         order = iter(random_stream(self.hparams["split_seed"], 4).permutation(len(poses)))
         return {name: [Start(0, *poses[next(order)]) for _ in range(count)] for name, count in wanted.items()}
+
+    def _wanted(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Episodes of the splits that have any; ``sizes`` where nobody says how many."""
+        wanted = {name: sizes.get(name, 0) if count is None else count for name, count in self.counts.items()}
+        return {name: count for name, count in wanted.items() if count}
 
     def _choose_horizon(self, lengths: Sequence[int]) -> int:
         percentile = int(np.ceil(np.percentile(lengths, 95)))

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from litmotif.errors import MissingExtraError
@@ -15,6 +16,8 @@ from litmotif.names import did_you_mean
 from ..core import DataError
 
 View = Literal["full", "partial"]
+FREE: dict[str, Any] = {"agent_start_pos": None}
+"""Arguments that let the agent start anywhere, where an environment takes them."""
 Image = NDArray[np.uint8]
 
 
@@ -54,7 +57,10 @@ def make_env(env: str, env_kwargs: Mapping[str, Any] | None = None) -> Any:
         with quiet():
             made = gymnasium.make(spec, disable_env_checker=True, **dict(env_kwargs or {})).unwrapped
     except TypeError as error:
-        raise DataError(f"data.env_kwargs: {env} does not take {dict(env_kwargs or {})}: {error}") from error
+        raise DataError(
+            f"data.env_kwargs: {env} does not take {dict(env_kwargs or {})}: {error}. Leave data.env_kwargs out for "
+            "its own defaults."
+        ) from error
     made.gen_obs = dict  # each step would draw a view that nobody reads: most of its cost; ``observe`` draws on demand
     return made
 
@@ -97,6 +103,27 @@ def free_poses(env: Any) -> list[tuple[int, int, int]]:
     """Every pose in which the agent can stand on an empty cell, as (x, y, heading)."""
     cells = [(x, y) for x in range(env.width) for y in range(env.height) if env.grid.get(x, y) is None]
     return [(x, y, heading) for x, y in cells for heading in range(4)]
+
+
+def own_kwargs(env: str, layouts: int = 16) -> dict[str, Any]:
+    """Arguments of an environment where nobody gives any: none, but that a start which never varies is freed.
+
+    Args:
+        env: its id.
+        layouts: seeds that are tried.
+    """
+    if len({_sight(made, seed) for made in [make_env(env)] for seed in range(layouts)}) > 1:
+        return {}
+    with contextlib.suppress(DataError):
+        make_env(env, FREE)
+        rank_zero_info(f"{env} always begins alike: data.env_kwargs is {FREE}, any start.")
+        return FREE
+    return {}
+
+
+def _sight(env: Any, seed: int) -> tuple[Any, ...]:
+    reset(env, Start(seed))
+    return env.grid.encode().tobytes(), tuple(env.agent_pos), int(env.agent_dir), str(env.mission)
 
 
 def enumerable(env: Any, layouts: int = 16) -> bool:

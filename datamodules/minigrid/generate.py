@@ -42,6 +42,7 @@ class Episode(NamedTuple):
         images: (n, W, H, 3) what was shown before each action.
         directions: (n,) headings before each action.
         mission: the task in words.
+        reward: that the environment gave for them, all together.
         alternatives: up to ``max_optimal_plans`` shortest plans, the expert's own among them.
     """
 
@@ -51,6 +52,7 @@ class Episode(NamedTuple):
     images: NDArray[np.uint8]
     directions: NDArray[np.int64]
     mission: str
+    reward: float
     alternatives: list[list[int]]
 
 
@@ -123,5 +125,12 @@ def _solve(recipe: Recipe, env: Any, start: Start) -> Episode | None:
     if actions not in alternatives:
         alternatives = [actions, *alternatives][: max(1, recipe.max_optimal_plans)]
     return Episode(
-        start, np.array(actions), np.array(logs), np.stack(images), np.array(directions), missions[0], alternatives
+        start,
+        np.array(actions),
+        np.array(logs),
+        np.stack(images),
+        np.array(directions),
+        missions[0],
+        reward,
+        alternatives,
     )

@@ -45,11 +45,13 @@ class Episodes(NamedTuple):
         start: (E, 4) int64: seed, x, y, heading.
         actions: (E, T) int64: the expert's actions, -1 behind the last.
         optimal: (E,) int64: their number where it is the optimum, -1 where that is unknown.
+        returns: (E,) float32: what the environment gave the expert.
     """
 
     start: Tensor
     actions: Tensor
     optimal: Tensor
+    returns: Tensor
 
     def starts(self) -> list[Start]:
         """Where the episodes begin."""
@@ -116,7 +118,10 @@ def make_episodes(episodes: Sequence[Episode]) -> Episodes:
         actions[row, : len(episode.actions)] = episode.actions
     optimal = [-1 if math.isnan(episode.logs[0]) else len(episode.actions) for episode in episodes]
     return Episodes(
-        torch.tensor([list(episode.start) for episode in episodes]), torch.from_numpy(actions), torch.tensor(optimal)
+        torch.tensor([list(episode.start) for episode in episodes]),
+        torch.from_numpy(actions),
+        torch.tensor(optimal),
+        torch.tensor([episode.reward for episode in episodes], dtype=torch.float32),
     )
 
 

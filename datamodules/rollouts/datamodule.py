@@ -49,6 +49,7 @@ class Rollouts(SplitDataModule):
         seed: of all episodes.
     """
 
+    of_env = ("env_kwargs", "eval_kwargs")
     links = ("observation_size", "action_size", "action_kind", "action_bounds", "cost_names")
 
     def __init__(

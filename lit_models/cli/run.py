@@ -40,11 +40,13 @@ def _run(subcommand: str, requested: Sequence[str], overrides: list[str], artifa
     with warnings.catch_warnings():
         be_quiet()
         from .app import LitmotifCLI, Request
+        from .own_env import own_defaults
         from .parser import HintingParser
 
         HintingParser.files, HintingParser.overrides = files, overrides
         defaults = str(configs.folder() / f"{configs.DEFAULTS}.yaml")
         tokens = [subcommand, *(token for file in [defaults, *files] for token in ("-c", file)), *overrides]
+        tokens += own_defaults(subcommand, files, overrides)
         LitmotifCLI(Request(tokens, overrides, configs.experiment_name(list(requested)), artifacts))
 
 

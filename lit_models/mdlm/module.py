@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from .diffusion import Objective
 from .metrics import PlanLikelihood, PlanSuccess, Policy, RolloutsLike, Simulator
 from .network import END, MASK, Memory, Network, PlanDiT
 from .samplers import Sampler, Sampling, sample
+from .shown import View, require_view, row_of
 
 
 class MDLMDiT(EvaluatedModule):
@@ -25,6 +27,7 @@ class MDLMDiT(EvaluatedModule):
         horizon: plan slots L, END included.
         view_size: width and height of the observed grid.
         words: vocabulary of the mission; word i has id i + 1.
+        view: what the observed grid shows, which ``plan`` then asks for: ``full`` or ``partial``; None: nobody knows.
         network: its sizes, and what it is told.
         objective: what is learned.
         sampling: how plans are drawn.
@@ -42,6 +45,7 @@ class MDLMDiT(EvaluatedModule):
         horizon: int,
         view_size: Sequence[int],
         words: Sequence[str] = (),
+        view: View | None = None,
         network: Network = Network(),
         objective: Objective = Objective(),
         sampling: Sampling = Sampling(),
@@ -153,32 +157,35 @@ class MDLMDiT(EvaluatedModule):
     @overload
     def plan(self, observation: Observation, seed: int = 0) -> Tensor: ...
 
-    def plan(self, observation: Observation | Mapping[str, Any], seed: int = 0) -> Tensor | list[int]:
+    @overload
+    def plan(self, observation: np.ndarray[Any, Any] | Tensor, seed: int = 0) -> list[int]: ...
+
+    def plan(
+        self, observation: Observation | Mapping[str, Any] | np.ndarray[Any, Any] | Tensor, seed: int = 0
+    ) -> Tensor | list[int]:
         """Plan from what the environment shows.
 
         Args:
             observation: an observation of B rows, or one dictionary as MiniGrid's environments give it
-                (``image`` (W, H, 3), ``direction``, ``mission``).
+                (``image`` (W, H, 3), ``direction``, ``mission``), or the image of a full view alone.
             seed: of the sampler.
 
         Returns:
-            Plans (B, L) int64, END behind their actions; for a dictionary the list of its actions.
+            Plans (B, L) int64, END behind their actions; for a dictionary or an image the list of its actions.
+
+        Raises:
+            ArgumentError: a part is missing, or a view of another size or kind than those of training.
         """
         source = generator(self.hparams["seed"], seed)
-        if not isinstance(observation, Mapping):
+        if not isinstance(observation, Mapping | np.ndarray | Tensor):
             return self._plan(observation, source)
-        known = {word: index + 1 for index, word in enumerate(self.hparams["words"])}
-        mission = [known.get(word, 0) for word in str(observation["mission"]).split()] if known else []
-        row = Observation(
-            torch.as_tensor(observation["image"])[None],
-            torch.as_tensor(int(observation["direction"]))[None],
-            torch.tensor(mission, dtype=torch.int64)[None],
-        )
+        row = row_of(observation, self.hparams["words"])
         plan: list[int] = self._plan(row, source)[0].tolist()
         return plan[: plan.index(END)] if END in plan else plan
 
     @torch.no_grad()
     def _plan(self, observation: Observation, source: torch.Generator) -> Tensor:
+        require_view(observation.image, self.hparams["view_size"], self.hparams["view"])
         moved = Observation(
             *(part.to(self.device) for part in (observation.image, observation.direction, observation.mission))
         )

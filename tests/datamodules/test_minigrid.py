@@ -91,7 +91,7 @@ def test_no_episode_begins_like_a_training_episode():
 
 def test_a_split_that_would_measure_nothing_is_refused():
     with pytest.raises(DataError, match="agent_start_pos: null"):
-        plans(env_kwargs=None).prepare_data()
+        plans(env_kwargs={}).prepare_data()
 
 
 def test_training_episodes_stand_in_for_an_empty_split():
@@ -104,7 +104,7 @@ def test_training_episodes_stand_in_for_an_empty_split():
     [
         ({"train": 0}, "data.train=0"),
         ({"train": 30}, "has 32 starts; train, val and test ask for 42"),
-        ({"env_kwargs": None, "starts": "enumerate"}, "starts=enumerate"),
+        ({"env_kwargs": {}, "starts": "enumerate"}, "starts=enumerate"),
     ],
 )
 def test_impossible_splits_are_named(changes, message):
