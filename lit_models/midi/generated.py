@@ -104,6 +104,7 @@ class MadeMelodies(nn.Module):
         super().__init__()
         columns = list(outputs)
         self.rest, self.hold = columns.index("rest"), columns.index("hold")
+        self.keys = slice(self.rest + 1, self.hold)
         names = [row or "made" for row in (*self.temperatures, "tunes")]
         self.rows: Any = nn.ModuleDict(
             {name.replace(".", "_"): MelodyStatistics(self.rest, self.hold) for name in names}

@@ -248,6 +248,8 @@ class MelodyTransformer(SequenceModule):
                 "encode, which makes the features of a frame from the roll so far."
             )
         cut = float(self.threshold) if threshold is None else threshold
-        choose = Choice(temperature, cut, polyphony, generator(h["seed"], seed), self.melodies is not None)
+        choose = Choice(
+            temperature, cut, polyphony, generator(h["seed"], seed), self.melodies.keys if self.melodies else None
+        )
         with evaluating(self):
             return continue_roll(self.run, encode or (lambda so_far: so_far[:, -1].float()), choose, rolls, num_frames)

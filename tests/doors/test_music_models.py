@@ -39,13 +39,22 @@ def test_a_melody_is_drawn_from_the_categorical_of_its_keys_and_the_rest_that_is
     torch.testing.assert_close(found, wanted, atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
-def test_of_columns_that_leave_nothing_out_exactly_one_happens(temperature):
-    logits = torch.randn(500, 9, generator=torch.Generator().manual_seed(0)) - 5
-    drawn = Choice(temperature, 0.5, 1, torch.Generator().manual_seed(1), exhaustive=True)(logits)
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+def test_events_are_drawn_by_kind_as_learnt_and_by_key_at_the_temperature(temperature):
+    p = torch.tensor([0.1, 0.3, 0.1, 0.02, 0.4])  # a rest, three keys, a note that goes on
+    choose = Choice(temperature, 0.5, None, torch.Generator().manual_seed(1), keys=slice(1, 4))
+    drawn = choose(p.logit().expand(40_000, 5)).float()
     assert (drawn.sum(dim=1) == 1).all()
-    if not temperature:
-        assert torch.equal(drawn.int().argmax(dim=1), logits.argmax(dim=1))
+    keys = p[1:4] ** (1 / temperature)
+    wanted = torch.cat([p[:1], p[1:4].sum() * keys / keys.sum(), p[4:]]) / p.sum()
+    torch.testing.assert_close(drawn.mean(dim=0), wanted, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("keys", [None, slice(1, 8)])
+def test_a_temperature_of_nothing_takes_what_is_likeliest(keys):
+    logits = torch.randn(500, 9, generator=torch.Generator().manual_seed(0))
+    drawn = Choice(0.0, 0.5, 1, torch.Generator(), keys)(logits)
+    assert torch.equal(drawn.int().argmax(dim=1), logits.argmax(dim=1))
 
 
 def test_repeated_notes_are_told_from_held_ones():
