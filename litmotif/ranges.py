@@ -12,20 +12,9 @@ from .errors import ArgumentError
 OURS = ("lit_models", "datamodules")
 """Packages whose arguments are known; those of a user's own class may be what they like."""
 FROM_ZERO = frozenset(
-    {
-        "audio_bands",
-        "audio_size",
-        "corrections",
-        "curriculum",
-        "fold",
-        "history",
-        "made",
-        "num_workers",
-        "patience",
-        "seed",
-        "split_seed",
-    }
-    | {"test", "train", "transpose", "val", "validation_levels", "warmup"}
+    {"audio_bands", "audio_layers", "audio_size", "backtracks", "corrections", "curriculum", "fold", "history", "made"}
+    | {"mixtures", "num_workers", "patience", "reach", "recovery_patience", "repeats", "seed", "split_seed"}
+    | {"task_episodes", "test", "train", "transpose", "val", "validation_levels", "warmup"}
 )
 """Whole numbers that may be 0; all others are counted from 1."""
 SHARES = frozenset(

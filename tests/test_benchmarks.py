@@ -26,6 +26,7 @@ SHORT = {
 }
 LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "state_action_pictures", "mdlm_empty"} | {
     "midi_levels",
+    "midi_melodies",
     "midi_parsing",
     "midi_training",
     "motion_quality",

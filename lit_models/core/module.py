@@ -62,6 +62,8 @@ class BaseModule(TrainingLog, metaclass=Described):
     """The NamedTuple that its steps take; what else has these names is turned into one. None: whatever comes."""
     unfit_precisions: ClassVar[frozenset[str]] = frozenset()
     """Values of ``trainer.precision`` in which it cannot run."""
+    dispensable: ClassVar[frozenset[str]] = frozenset()
+    """Links that it can learn without."""
     entries: ClassVar[tuple[str, ...]] = ()
     """The methods by which its networks are called; none: they cannot be sharded."""
 

@@ -92,7 +92,7 @@ def require_pair(module: Any, data: Any, learns: bool) -> None:
         if name not in parameters(owner):
             continue
         own, theirs = plain(module.hparams[name]), plain(getattr(data, name))
-        if own is None and theirs and learns:
+        if own is None and theirs and learns and name not in owner.dispensable:
             raise ArgumentError(
                 f"{owner.__name__} was built without {name}, which {type(data).__name__} knows.",
                 f"Build it with {owner.__name__}.for_data(data).",

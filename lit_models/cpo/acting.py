@@ -40,6 +40,7 @@ class Acting(EvaluatedModule):
     architecture: ClassVar[frozenset[str]] = frozenset(
         {"observation_size", "action_size", "action_kind", "cost_names", "network"}
     )
+    dispensable: ClassVar[frozenset[str]] = frozenset({"action_bounds"})
     shapeless: ClassVar[frozenset[str]] = frozenset({"network.log_std"})
     headline: ClassVar[str] = "return"
     progress_bar: ClassVar[tuple[str, ...]] = ("return", "safe")

@@ -15,6 +15,7 @@ from datamodules.core import DataError
 from datamodules.rollouts.collector import Collector, Evaluation
 from datamodules.rollouts.sources import GymnasiumSource, SixthValue, make_source
 from lit_models import CPO
+from litmotif.errors import LitmotifError
 
 
 class Walk(gymnasium.Env):
@@ -243,7 +244,7 @@ def test_splits_have_episodes_of_their_own():
     ],
 )
 def test_bad_settings_are_named(settings, words):
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(LitmotifError, match=words):
         Rollouts(**settings).observation_size  # noqa: B018
 
 

@@ -10,6 +10,7 @@ from datamodules.music.augment import scale_tempo
 from datamodules.music.datamodule import digest
 from datamodules.music.procedural import grooves, phrases
 from datamodules.music.splits import balanced, split_songs, spread
+from litmotif.errors import LitmotifError
 
 from ..music.files import write_groove
 
@@ -223,7 +224,7 @@ def test_songs_that_are_left_out_are_counted_with_what_they_lack(tmp_path, caplo
     ],
 )
 def test_bad_settings_say_what_to_write(changes, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(LitmotifError, match=message):
         make(**changes).split("train")
 
 

@@ -6,6 +6,7 @@ import torch
 
 import datamodules
 from datamodules.core import DataError
+from litmotif.errors import LitmotifError
 
 SMALL = {"episodes": 10, "episode_seconds": 5.0, "history": 2, "horizon": 6, "val": 0.2, "test": 0.2}
 
@@ -159,7 +160,7 @@ def test_tasks_are_those_asked_for():
     ],
 )
 def test_bad_settings_say_what_to_write(changes, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(LitmotifError, match=message):
         make(**changes).split("train")
 
 
