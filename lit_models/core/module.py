@@ -1,5 +1,6 @@
 """The thin base of every algorithm: plain hyper-parameters, AdamW and a schedule, seeded steps, honest failures."""
 
+import inspect
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -81,15 +82,23 @@ class BaseModule(TrainingLog, metaclass=Described):
         self._restored_metric: float | None = None
         if unknown:
             raise ArgumentTypeError(strangers(type(self), unknown))
+        self._groups: dict[str, Any] = {}
         self.save_hyperparameters()
-        self._groups = {
-            name: as_group(kind, self.hparams[name], f"{type(self).__name__}.{name}")
-            for name, kind in groups(type(self)).items()
-        }
-        whole = {name: asdict(group) for name, group in self._groups.items()}
-        self.save_hyperparameters({**self.hparams, **whole})
         require_plain(self.hparams, type(self).__name__)
         require_in_range(self.hparams, type(self))
+
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's, with groups whole and in plain values, also where a subclass calls it once more."""
+        own = inspect.currentframe()
+        frame = kwargs.pop("frame", None) or (own and own.f_back)
+        super().save_hyperparameters(*args, frame=frame, **kwargs)
+        self._groups |= {
+            name: as_group(kind, self.hparams[name], f"{type(self).__name__}.{name}")
+            for name, kind in groups(type(self)).items()
+            if name in self.hparams
+        }
+        whole = {name: asdict(group) for name, group in self._groups.items()}
+        super().save_hyperparameters({**self.hparams, **whole}, frame=frame, logger=kwargs.get("logger", True))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have each step take its batch in any of the forms that ``as_batch`` reads."""

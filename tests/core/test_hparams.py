@@ -12,6 +12,7 @@ import lit_models
 from lit_models.core.checkpoint import CheckpointError, written_hparams
 from lit_models.core.hparams import RENAMED, keys, parameters, require_plain, strangers
 from lit_models.core.module import BaseModule
+from lit_models.core.optim import Optimizer
 from litmotif.errors import ArgumentError, ArgumentTypeError
 
 from ..conformance.registry import REGISTRY
@@ -55,6 +56,23 @@ def test_a_group_is_given_as_itself_or_in_plain_values_and_kept_whole_and_plain(
     assert module.hparams["size"] == module.hparams_initial["size"] == WHOLE
     assert Grouped(**module.hparams).group(Size) == module.group(Size)
     assert module.hparams["optimizer"]["lr"] == 1e-3
+
+
+class Again(Grouped):
+    """Saves once more what it was given, as is the habit with Lightning."""
+
+    def __init__(self, more: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.save_hyperparameters()
+
+
+def test_hyper_parameters_that_are_saved_once_more_stay_plain_and_whole():
+    for given in (Size(5), {"width": 5}):
+        module = Again(more=2, size=given, optimizer=Optimizer(lr=0.5))
+        assert module.hparams["size"] == {"width": 5, "ratios": (1.0, 2.0), "kind": "a"}
+        assert module.hparams_initial["optimizer"]["lr"] == 0.5
+        assert module.hparams["more"] == 2
+        require_plain(module.hparams, "Again")
 
 
 @pytest.mark.parametrize(
