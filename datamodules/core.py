@@ -134,6 +134,8 @@ class BaseDataModule(LightningDataModule):
 
     Attributes:
         links: names of plain attributes that a module with parameters of these names is built with.
+        machine_bound: names of parameters that belong to the machine, and that no checkpoint decides: where files lie,
+            how many processes work.
 
     Args:
         batch_size: global batch of one optimiser step, all processes together.
@@ -144,6 +146,7 @@ class BaseDataModule(LightningDataModule):
     """
 
     links: ClassVar[tuple[str, ...]] = ()
+    machine_bound: ClassVar[tuple[str, ...]] = ("root", "cache_dir", "num_workers", "generation_workers")
 
     def __init__(
         self,
