@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from callbacks.provenance import OF
 from callbacks.results import Results
 from litmotif.files import write_atomically
 
@@ -57,6 +58,7 @@ def test_results(run: Path) -> Results:
     return {
         name: {row: float("nan") if value is None else value for row, value in rows.items()}
         for name, rows in found.items()
+        if name != OF
     }
 
 
