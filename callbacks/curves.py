@@ -23,15 +23,18 @@ RATE = "learning rate"
 Table = Mapping[str, Sequence[Any]]
 
 
-def draw_curves(table: Table, window: int, directions: Mapping[str, Direction]) -> Figure:
+def draw_curves(
+    table: Table, window: int, directions: Mapping[str, Direction], trained_on: Sequence[str] = ()
+) -> Figure:
     """Draw the columns of a history.
 
     Args:
         table: columns by name; ``split/metric`` and ``split/metric/row``, where a row ``low`` or ``high`` bounds the
             metric and any other is a baseline.
-        window: epochs of the moving average that is drawn over the raw values; a fifth of a short course at most, for
-            there it would lag behind what was reached.
+        window: epochs of the moving average that is drawn over the raw values, as many before as behind, so that it
+            does not lag; a fifth of a short course at most.
         directions: which way is better, where the name does not tell.
+        trained_on: splits for which training data stands in.
     """
     counted = table.get(ENV_STEPS, ())
     axis = "environment steps" if counted and all(map(_finite, counted)) else "epoch"
@@ -45,7 +48,7 @@ def draw_curves(table: Table, window: int, directions: Mapping[str, Direction]) 
     for panel in panels[count:]:
         panel.set_axis_off()
     for panel, (metric, names) in zip(panels, groups.items(), strict=False):
-        _draw_panel(panel, metric, names, table, window, directions)
+        _draw_panel(panel, metric, names, table, window, directions, trained_on)
         panel.set_xlabel(axis, fontsize=8)
     if count > len(groups):
         _draw_trade(panels[len(groups)], table)
@@ -108,6 +111,7 @@ def _draw_panel(
     table: Table,
     window: int,
     directions: Mapping[str, Direction],
+    trained_on: Sequence[str],
 ) -> None:
     _dress(panel, metric.replace("_", " "))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
@@ -117,9 +121,8 @@ def _draw_panel(
         split = _parts(name)[0]
         colour = COLOURS.get(split, OTHERS[index % len(OTHERS)])
         _draw_band(panel, name, table, colour)
-        _draw_curve(
-            panel, split or metric, *_points(table["epoch"], table[name]), 1 if metric == RATE else window, colour
-        )
+        called = f"{split} = training data" if split in trained_on else split or metric
+        _draw_curve(panel, called, *_points(table["epoch"], table[name]), 1 if metric == RATE else window, colour)
         direction = directions.get(name) or direction_of(name)
         if direction and split != "train":
             _mark_best(panel, *_points(table["epoch"], table[name]), direction, colour)
@@ -134,11 +137,12 @@ def _draw_panel(
 
 def _draw_curve(panel: Axes, label: str, x: list[int], y: list[float], window: int, colour: str) -> None:
     window = max(1, min(window, len(y) // 5))
-    recent = [y[max(0, i - window + 1) : i + 1] for i in range(len(y))]
+    around = [y[max(0, i - window // 2) : i + (window + 1) // 2] for i in range(len(y))]
+    label += f", mean of {window}" * (window > 1)
     few = "o" if len(x) < 3 else None
     panel.plot(x, y, linewidth=0.9, alpha=0.4, color=colour)
     panel.plot(
-        x, [sum(values) / len(values) for values in recent], linewidth=2, color=colour, label=label, marker=few, ms=3
+        x, [sum(values) / len(values) for values in around], linewidth=2, color=colour, label=label, marker=few, ms=3
     )
 
 

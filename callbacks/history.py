@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from litmotif.errors import ArgumentError
@@ -18,6 +19,7 @@ from litmotif.files import write_atomically
 from .curves import draw_curves
 from .directions import Direction, direction_of
 from .pictures import to_png
+from .provenance import stand_ins
 
 Row = dict[str, Any]
 REQUIRED = ("epoch", "train_loss", "val_loss", "train_metric", "val_metric")
@@ -69,12 +71,14 @@ class RunHistory(Callback):
         self._seconds_before = 0.0
         self._drawn = -math.inf
         self._told = False
+        self._trained_on: list[str] = []
 
     # ------------------------------------------------------------------ collecting
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock where the last run stopped it."""
-        headline = getattr(pl_module, "headline", None)
-        for split in ("train", "val") if headline else ():
+        headline = getattr(pl_module, "headline", None) or "loss"
+        self._trained_on = stand_ins(getattr(trainer, "datamodule", None))
+        for split in ("train", "val"):
             self.metrics[f"{split}_metric"] = self.metrics[f"{split}_metric"] or f"{split}/{headline}"
         self._folder = None if getattr(trainer, "fast_dev_run", False) else trainer.log_dir  # asked on every rank
         self._began = time.monotonic()
@@ -105,8 +109,12 @@ class RunHistory(Callback):
         self._complete(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the whole course."""
+        """Draw the whole course, and give TensorBoard the metric of its table of hyper-parameters."""
         self._write(trainer, draw=True)
+        reached = [row[key] for key in ("train_metric", "val_metric") for row in self.rows if row[key] is not None]
+        for logger in trainer.loggers if reached else ():
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_metrics({"hp_metric": reached[-1]}, trainer.global_step)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw what there is."""
@@ -124,11 +132,16 @@ class RunHistory(Callback):
             return
         known = self.rows[-1] if self.rows and self.rows[-1]["epoch"] == self._ended else {}
         logged = known | self._pending | self._fresh(trainer)
+        losses = {"train_metric": "train/loss", "val_metric": "val/loss"}
+        headlines = {
+            column: logged.get(str(metric), logged.get(f"{metric}_epoch", logged.get(losses[column])))
+            for column, metric in self.metrics.items()
+        }
         required: Row = {
             "epoch": self._ended,
             "train_loss": logged.get("train/loss_epoch", logged.get("train/loss")),
             "val_loss": logged.get("val/loss"),
-            **{column: logged.get(metric) if metric else None for column, metric in self.metrics.items()},
+            **headlines,
             "step": known.get("step", trainer.global_step),
             "seconds": known.get("seconds", round(self._seconds_before + time.monotonic() - self._began, 3)),
         }
@@ -157,7 +170,7 @@ class RunHistory(Callback):
         table = self.columns()
         files = {"history.json": self.to_json(table), "history.csv": to_csv(table)}
         if draw and self.plots:
-            files["curves.png"] = to_png(draw_curves(table, self.window, self.directions))
+            files["curves.png"] = to_png(draw_curves(table, self.window, self.directions, self._trained_on))
             self._drawn = time.monotonic()
         try:
             for name, content in files.items():

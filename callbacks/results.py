@@ -16,6 +16,8 @@ from rich.table import Table
 from litmotif.files import write_atomically
 from litmotif.names import BOUNDS
 
+from .provenance import OF, provenance, stand_ins
+
 Results = dict[str, dict[str, float]]
 LIMIT, ENV_STEPS, COST_RATE = "limit", "env_steps", "cost_rate_"
 MOST_COLUMNS = 8
@@ -24,6 +26,8 @@ MOST_COLUMNS = 8
 
 class ResultsTable(Callback):
     """Prints the metrics of a test (or of ``validate``), each beside its baselines, and writes ``results.json``.
+
+    Beside the metrics the file says under ``of`` what they are of, see ``provenance``.
 
     A metric logged as ``test/success`` fills the row of the model; ``test/success/random`` fills the row ``random``;
     ``test/success/low`` and ``test/success/high`` are the bounds of its interval. Where ``test/cost_NAME/limit`` stands
@@ -98,14 +102,15 @@ class ResultsTable(Callback):
         if not results or not trainer.is_global_zero:
             return
         console = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width of its own
-        console.print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}"))
+        seen = " (training data)" if split in stand_ins(getattr(trainer, "datamodule", None)) else ""
+        console.print(self.table(results, self.title or f"{type(pl_module).__name__}, {split}{seen}"))
         experienced: Callable[[], Mapping[str, float]] = getattr(pl_module, "experienced", dict)
         for line in filter(None, (verdict(results), self._effort(experienced()))):
             console.print(line)
         if folder and not getattr(trainer, "fast_dev_run", False):
-            content = json.dumps(
-                {name: {k: _json(v) for k, v in row.items()} for name, row in results.items()}, indent=1
-            )
+            found: dict[str, Any] = {OF: provenance(trainer, pl_module)}
+            found |= {name: {k: _json(v) for k, v in row.items()} for name, row in results.items()}
+            content = json.dumps(found, indent=1, default=str)
             path = Path(folder) / ("results.json" if split == "test" else f"results_{split}.json")
             try:
                 write_atomically(path, content.encode())

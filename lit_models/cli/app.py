@@ -1,5 +1,6 @@
 """Lightning CLI: Lightning's, with our configs, run folder and rules of resuming."""
 
+import inspect
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ..core.checkpoint import read
+from ..core.module import BaseModule
 from ..plugins.callbacks import patient
 from ..plugins.checkpoint_io import AtomicCheckpointIO
 from ..plugins.loggers import fault_tolerant
@@ -116,6 +118,10 @@ class LitmotifCLI(LinkedCLI):
         config["weights_only"] = True
         evaluated = self.checkpoint.parent if self.checkpoint and not fits else None
         run_folder.place(config["trainer"], folder, evaluated)
+        if "verbose" in config and issubclass(resolve_name(config["model"]["class_path"]), BaseModule):
+            config["verbose"] = any(
+                token.startswith("--verbose") for token in self.request.overrides
+            )  # ours says it once
         for logger in run_folder.configured(config["trainer"].get("logger")):
             require_library(logger["class_path"])
             logger["class_path"] = fault_tolerant(logger["class_path"])
@@ -135,6 +141,8 @@ class LitmotifCLI(LinkedCLI):
             super().instantiate_classes()
         except Exception as error:
             self._refuse("", error)
+        pages = [folder / "README.md" for folder in Path(inspect.getfile(type(self.model))).parents[:2]]
+        self.request.artifacts.page = next((page for page in pages if page.is_file()), None)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add atomic checkpoints, where one process writes them, and the cluster that this process runs on."""

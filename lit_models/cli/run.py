@@ -84,6 +84,13 @@ def say_what_there_is(artifacts: RunArtifacts) -> int:
 
         names = sorted(path.name for path in artifacts.folder.iterdir() if path.name[0] != ".")
         rank_zero_only(print)(f"run folder: {artifacts.folder}: {', '.join(names)}")
+        if (artifacts.folder / "checkpoints").is_dir():
+            rank_zero_only(print)(
+                f"next: litmotif test --ckpt_path {artifacts.folder}; litmotif.load({str(artifacts.folder)!r}); "
+                f"tensorboard --logdir {artifacts.folder.parent}"
+            )
+        if artifacts.page is not None:
+            rank_zero_only(print)(f"what the numbers mean: {artifacts.page}")
     for path, reason in artifacts.unsaved.items():
         there = "what lies there is older" if path.is_file() else "there is none"
         print(f"litmotif: {path} was not saved at last ({reason}); {there}.", file=sys.stderr)

@@ -26,12 +26,14 @@ class RunArtifacts:
         since: when the command began, in seconds of the clock: what is older is of another run.
         unsaved: checkpoints whose latest save failed, each with the reason.
         hold: on the folder, where a fit of this process writes to it.
+        page: says what the numbers of the module mean; None where it has none.
     """
 
     folder: Path | None = None
     since: float = field(default_factory=time.time)
     unsaved: dict[Path, str] = field(default_factory=dict)
     hold: Hold | None = None
+    page: Path | None = None
 
     def let_go(self) -> None:
         """Have another process go on in the folder."""

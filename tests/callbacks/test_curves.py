@@ -3,7 +3,6 @@ import math
 import pytest
 
 from callbacks.curves import draw_curves
-from callbacks.history import moving_average
 
 TABLE = {
     "epoch": [1, 2, 3],
@@ -52,7 +51,9 @@ def test_the_average_is_drawn_over_the_raw_values_and_does_not_lag_in_a_short_co
     values = [float(epoch % 4) for epoch in range(epochs)]
     drawn = panels(draw_curves({"epoch": list(range(1, epochs + 1)), "val/loss": values}, window, {}))
     raw, smooth = (list(line.get_ydata()) for line in drawn["loss"].lines)
-    assert (raw, smooth) == (values, moving_average(values, used))
+    means = [values[max(0, i - used // 2) : i + (used + 1) // 2] for i in range(epochs)]  # as many before as behind
+    assert (raw, smooth) == (values, [pytest.approx(sum(each) / len(each)) for each in means])
+    assert drawn["loss"].lines[1].get_label() == ("val" if used == 1 else f"val, mean of {used}")
 
 
 def test_directions_choose_the_marked_value():

@@ -94,6 +94,7 @@ def test_a_column_that_was_not_logged_is_named(tmp_path, capsys):
 def test_results_are_written(tmp_path):
     judge(tmp_path, ResultsTable())
     results = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert results.pop("of")["module"]
     assert list(results) == ["success", "nelbo", "excess_steps", "nothing"]
     assert results["success"] == pytest.approx(
         {"value": 0.975, "low": 0.871, "high": 0.996, "random": 0.25, "expert": 1.0}

@@ -131,7 +131,7 @@ def outcome(folder: Path) -> Outcome:
     return Outcome(
         {name: _state(newest / "checkpoints" / f"{name}.ckpt") for name in ("last", "best")},
         {key: column for key, column in history.items() if _kept(key) and key not in SMOOTHED},
-        json.loads((newest / "results.json").read_text()),
+        {key: rows for key, rows in json.loads((newest / "results.json").read_text()).items() if key != "of"},
         sorted(files),
         _tensorboard(newest),
     )

@@ -1,6 +1,7 @@
 """A project of its own that brings a module along: a folder of two files, the command, and nothing of ours touched."""
 
 import ast
+import importlib
 import json
 import shutil
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from datamodules import MiniGridPlans
 from lit_models.cli import main
+from litmotif import testing
 
 PROJECT = Path(__file__).parent / "cloning"
 PACKAGES = ("litmotif", "lit_models", "datamodules", "callbacks")
@@ -84,6 +87,13 @@ def test_a_class_that_cannot_be_imported_is_told_with_its_reason(old, new, words
     assert main(FIT) == 2
     err = capsys.readouterr().err
     assert all(word in err for word in ["cloning.yaml, line 4: model.class_path: ", "cannot be imported", *words]), err
+
+
+def test_it_keeps_the_laws_that_ours_keep(project, monkeypatch):
+    monkeypatch.syspath_prepend(str(project))
+    tiny = {"env": "MiniGrid-Empty-5x5-v0", "train": 20, "test": 6, "batch_size": 4, "steps_per_epoch": 5}
+    cloning = importlib.import_module("cloning")
+    testing.check(cloning.Cloning, MiniGridPlans, {"hidden_size": 16}, tiny)
 
 
 def test_it_is_short():

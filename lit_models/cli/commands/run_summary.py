@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from callbacks.provenance import OF
 from callbacks.results import Results
 from litmotif.bounds import read_json
 from litmotif.errors import DataError
@@ -62,6 +63,7 @@ def test_results(run: Path) -> Results:
     return {
         name: {row: float("nan") if value is None else value for row, value in rows.items()}
         for name, rows in found.items()
+        if name != OF
     }
 
 
