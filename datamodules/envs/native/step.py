@@ -128,7 +128,12 @@ def _assignments(array: str, start: int, names: Names) -> list[str]:
 
 
 def _built(code: str) -> Any:
-    """The library of this code; its file is gone as soon as it is loaded."""
+    """The library of this code; its file is gone as soon as it is loaded.
+
+    Raises:
+        MissingExtraError: no C compiler.
+        UnrecordableError: the compiler refuses the code, or cannot write.
+    """
     command = compiler()
     if command is None:
         raise MissingExtraError(
@@ -136,9 +141,11 @@ def _built(code: str) -> Any:
         )
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "step.so"
-        subprocess.run(  # noqa: S603 (our own code, from standard input)
-            [command, *FLAGS, "-", "-o", str(target), "-lm"], input=code.encode(), check=True, capture_output=True
+        done = subprocess.run(  # noqa: S603 (our own code, from standard input)
+            [command, *FLAGS, "-", "-o", str(target), "-lm"], input=code.encode(), check=False, capture_output=True
         )
+        if done.returncode:
+            raise UnrecordableError(f"{command} refused the code: {done.stderr.decode(errors='replace')[-300:]}")
         library = ctypes.CDLL(str(target))
     library.step.restype = None
     return library
