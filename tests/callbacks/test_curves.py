@@ -62,3 +62,24 @@ def test_directions_choose_the_marked_value():
 
 def test_an_empty_history_can_be_drawn():
     assert not panels(draw_curves({"epoch": []}, 5, {}))
+
+
+def test_where_environment_steps_are_counted_they_are_the_axis_and_return_stands_against_cost():
+    table = {
+        "epoch": [1, 2],
+        "train/env_steps": [512.0, 1024.0],
+        "val/return": [3.0, 4.0],
+        "val/cost_share": [1.5, 0.9],
+        "train/return": [1.0, 2.0],
+        "train/cost_share": [1.2, None],
+    }
+    panels = {panel.get_title(loc="left"): panel for panel in draw_curves(table, 1, {}).axes}
+    assert panels["return"].get_xlabel() == "environment steps"
+    assert panels["return"].lines[0].get_xdata().tolist() == [512.0, 1024.0]
+    assert "env steps" not in panels
+    ways = [list(line.get_xdata()) for line in panels["return against cost"].lines]
+    assert ways == [[1.0, 1.0], [1.2], [1.5, 0.9]]  # the limit, training, validation
+    del table["train/env_steps"], table["val/cost_share"], table["train/cost_share"]
+    plain = {panel.get_title(loc="left"): panel for panel in draw_curves(table, 1, {}).axes}
+    assert plain["return"].get_xlabel() == "epoch"
+    assert "return against cost" not in plain
