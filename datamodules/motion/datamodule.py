@@ -1,7 +1,7 @@
 """MotionClips: human motion with what is said of it and heard along it, from files or generated."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -163,13 +163,9 @@ class MotionClips(SplitDataModule):
             caption: what it was made from.
             path: without an ending; its folder exists.
         """
-        clip = self.clip(motion, path.name, caption)
-        bvh, npz, gif = (path.with_suffix(f".{ending}") for ending in ("bvh", "npz", "gif"))
-        if clip.rotations is not None:
-            write_bvh(clip, bvh)
-        write_npz(clip, npz)
-        save_film(gif, [clip])
-        return [npz, gif] if clip.rotations is None else [bvh, npz, gif]
+        self.split("train")
+        assert self._skeleton is not None  # noqa: S101
+        return write_motion(motion, self._skeleton.plain, self.features, path, caption)
 
     # ------------------------------------------------------------------ data
     def split(self, name: str) -> ClipTable:
@@ -238,6 +234,31 @@ class MotionClips(SplitDataModule):
                 "data.val or data.test is 0."
             )
         return listed
+
+
+def write_motion(
+    motion: Tensor, skeleton: Mapping[str, Any], features: Mapping[str, Any], path: str | Path, caption: str = ""
+) -> list[Path]:
+    """Files of a motion that a model has made, no datamodule needed: the model knows its skeleton and features.
+
+    Args:
+        motion: (T, F), one of ``model.generate(...)``.
+        skeleton: ``model.hparams["skeleton"]``.
+        features: ``model.hparams["features"]``.
+        path: without an ending; its folder exists.
+        caption: what it was made from.
+
+    Returns:
+        ``path``.bvh (where the columns are rotations), ``path``.npz and ``path``.gif.
+    """
+    said = (caption,) if caption else ()
+    clip = to_clip(motion.detach().cpu(), features, Skeleton.of(skeleton), Path(path).name, captions=said)
+    bvh, npz, gif = (Path(path).with_suffix(f".{ending}") for ending in ("bvh", "npz", "gif"))
+    if clip.rotations is not None:
+        write_bvh(clip, bvh)
+    write_npz(clip, npz)
+    save_film(gif, [clip])
+    return [npz, gif] if clip.rotations is None else [bvh, npz, gif]
 
 
 def _warn_of_stretch(clips: Sequence[Clip]) -> None:

@@ -1,6 +1,8 @@
 """Prompt of a motion model: text, sound and beginning, and the files of the motions that are made of them."""
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -59,6 +61,8 @@ class MotionPrompt:
             most = min(frames, len(row.motion))
             raise DataError(f"--num_frames {frames} --prefix_frames {prefix_frames}: at least 1, and 0 to {most}.")
         self.text = text if text is not None else next(iter(row.captions), "")
+        if strange := unheard(self.text, (caption for one in data.split("train").rows for caption in one.captions)):
+            warnings.warn(f"No training caption says {', '.join(strange)}: the model can only guess.", stacklevel=2)
         self.condition: dict[str, Any] = {
             "text": [self.text] * number,
             "num_frames": frames,
@@ -75,3 +79,13 @@ class MotionPrompt:
         """
         named = ((motion, stem.with_name(f"{stem.name}_{number}")) for number, motion in enumerate(made))
         return [file for motion, path in named for file in self.data.write(motion, self.text, path)]
+
+
+def unheard(text: str, captions: Iterable[str]) -> list[str]:
+    """Words of a text that no caption has, in their order."""
+    known = {word for caption in captions for word in _words(caption)}
+    return [word for word in dict.fromkeys(_words(text)) if word not in known]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

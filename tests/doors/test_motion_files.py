@@ -9,7 +9,9 @@ from scipy.spatial.transform import Rotation
 import datamodules
 from datamodules.core import DataError
 from datamodules.motion import captions
+from datamodules.motion.datamodule import write_motion
 from datamodules.motion.features import canonical, describe, to_clip, to_features
+from datamodules.motion.prompt import MotionPrompt
 from datamodules.motion.readers import bvh, read_folder
 from datamodules.motion.rooting import rooted
 from datamodules.motion.writers import write_bvh, write_npz
@@ -310,6 +312,30 @@ def test_broken_members_of_a_set_are_left_out_and_counted(tmp_path, make):
     data = datamodules.MotionClips(root=str(tmp_path), max_bad=0.3, val=0, test=0, kind="positions", fps=None)
     with pytest.warns(UserWarning, match="1 of 4 files"):
         assert len(data.split("train")) == 3
+
+
+def test_a_made_motion_becomes_files_without_a_datamodule(tmp_path, monkeypatch):
+    """What a loaded model knows, ``hparams``, is enough."""
+    written(tmp_path / "a.bvh", BODY)
+    (clip,) = bvh.read(tmp_path / "a.bvh")
+    about = describe("rot6d", len(clip.skeleton.names), clip.fps)
+    monkeypatch.setattr("datamodules.motion.datamodule.save_film", lambda path, clips: path.touch())  # slow
+    files = write_motion(to_features(clip, about), clip.skeleton.plain, about, tmp_path / "made", "walks")
+    assert [path.name for path in files] == ["made.bvh", "made.npz", "made.gif"]
+    for path in files[:2]:
+        (again,) = read_folder(path)
+        order = [again.skeleton.names.index(name) for name in clip.skeleton.names]
+        assert float((again.positions[:, order] - clip.positions).abs().max()) < 1e-5
+    assert again.captions == ("walks",)
+
+
+def test_words_that_no_caption_says_are_named(tmp_path):
+    for name in ("walk_01", "run_01", "jump_01"):
+        written(tmp_path / f"{name}.bvh", BODY)
+    data = datamodules.MotionClips(root=str(tmp_path), val=0, test=0)
+    MotionPrompt(data, text="Walk, run.")
+    with pytest.warns(UserWarning, match="No training caption says moonwalk, backwards:"):
+        MotionPrompt(data, text="Moonwalk backwards, jump")
 
 
 def test_remedies_name_the_option_of_the_datamodule(tmp_path):
