@@ -35,9 +35,12 @@ class UntrustedError(ConfigError):
 
 # ---------------------------------------------------------------------- whose code it is
 def is_trusted(path: str) -> bool:
-    """Whether a config may name a class of this dotted path; one without a dot is one of those already imported."""
+    """Whether a config may name a class of this dotted path.
+
+    One without a dot is one of those already imported; where there is no such module nothing can run.
+    """
     root, dot, _ = path.partition(".")
-    return not dot or root in LIBRARIES or is_own(root)
+    return not dot or root in LIBRARIES or is_own(root) or _spec(root) is None
 
 
 @cache
@@ -51,11 +54,15 @@ def is_own(root: str) -> bool:
     return bool(places) and not any(place.is_relative_to(home) for place in places for home in _installed())
 
 
-def _places(root: str) -> list[Path]:
+def _spec(root: str) -> ModuleSpec | None:
     try:
-        found: ModuleSpec | None = find_spec(root)
+        return find_spec(root)
     except (ImportError, ValueError):
-        found = None
+        return None
+
+
+def _places(root: str) -> list[Path]:
+    found = _spec(root)
     origins = [found.origin, *(found.submodule_search_locations or [])] if found else []
     return [Path(origin).resolve() for origin in origins if origin and Path(origin).exists()]
 

@@ -44,7 +44,7 @@ class Moments(Callback):
         kept = sum(each.numel() for moments in state.values() for each in moments.values() if each.dim())
         twice = sum(len(moments) for moments in optimizer.state.values()) if hasattr(optimizer, "optim") else 0
         found = {"kept": kept, "twice": twice, "parameters": sum(each.numel() for each in pl_module.parameters())}
-        Path(trainer.default_root_dir, f"moments_{trainer.global_rank}.json").write_text(json.dumps(found))
+        Path(trainer.log_dir, f"moments_{trainer.global_rank}.json").write_text(json.dumps(found))
 
 
 AT_STEP_5 = {"filename": "{step}", "every_n_train_steps": 5, "save_top_k": -1}

@@ -17,7 +17,7 @@ from litmotif import testing
 PROJECT = Path(__file__).parent / "cloning"
 PACKAGES = ("litmotif", "lit_models", "datamodules", "callbacks")
 TINY = [
-    *("--data.env=MiniGrid-Empty-5x5-v0", "--data.train=20", "--data.test=6", "--data.horizon=null"),
+    *("--data.env=MiniGrid-Empty-5x5-v0", "--data.train=20", "--data.val=0", "--data.test=6"),
     *("--data.batch_size=4", "--data.steps_per_epoch=5", "--model.hidden_size=16", "--model.optimizer.lr=0.05"),
     *("--trainer.accelerator=cpu", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1"),
     *("--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1"),
