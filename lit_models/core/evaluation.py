@@ -126,8 +126,8 @@ class EvaluatedModule(BaseModule):
         parts = [part for part in self.modules() if isinstance(part, Standardizer) and not part.running]
         if stage == "fit" and not all(part.fitted for part in parts):
             raise ArgumentError(
-                f"{type(self).__name__}(statistics=None): in which units are the columns? Give those of the data, "
-                "statistics=data.statistics."
+                f"{(name := type(self).__name__)}(statistics=None): in which units are the columns? "
+                f"{name}.for_data(data) takes the data's; by hand, give statistics=data.statistics."
             )
 
     @abstractmethod
