@@ -136,6 +136,8 @@ class BaseDataModule(LightningDataModule):
         links: names of plain attributes that a module with parameters of these names is built with.
         of_env: names of parameters whose values in a config are for its ``env`` alone; the command gives another
             ``env`` their defaults.
+        machine_bound: names of parameters that belong to the machine, and that no checkpoint decides: where files lie,
+            how many processes work.
 
     Args:
         batch_size: global batch of one optimiser step, all processes together.
@@ -147,6 +149,7 @@ class BaseDataModule(LightningDataModule):
 
     links: ClassVar[tuple[str, ...]] = ()
     of_env: ClassVar[tuple[str, ...]] = ()
+    machine_bound: ClassVar[tuple[str, ...]] = ("root", "cache_dir", "num_workers", "generation_workers")
 
     def __init__(
         self,

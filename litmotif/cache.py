@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,8 @@ import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from .arrays import load_npz
+from .errors import DataError
 from .files import atomic
 
 Arrays = dict[str, NDArray[Any]]
@@ -76,12 +76,8 @@ def read_arrays(path: Path, what: str, names: Sequence[str] | None = None) -> Ar
     if not path.exists():
         return None
     try:
-        with (
-            path.open("rb") as file,
-            np.load(file, allow_pickle=False) as archive,
-        ):  # zip checks each member's CRC-32 as it is read
-            return {name: archive[name] for name in names or archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, KeyError) as error:
+        return load_npz(path, names)  # zip checks each member's CRC-32 as it is read
+    except DataError as error:
         warnings.warn(f"{path} is damaged ({error}); its {what} are made anew.", stacklevel=2)
         return None
 

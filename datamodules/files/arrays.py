@@ -1,15 +1,13 @@
 """NumPy archives: the arrays of npz and npy files, checked as they are taken; nothing in them is executed."""
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from litmotif.errors import DataError
+from litmotif.arrays import load_npy, load_npz, npz_names
 
 from .checks import floats, need, one_fps, quaternions
 
@@ -27,11 +25,7 @@ class Npz(dict[str, NDArray[Any]]):
 
     def __init__(self, path: str | Path, *needed: str) -> None:
         self.path = Path(path)
-        try:
-            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                super().__init__((key, file[key]) for key in file.files)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            raise _unreadable(self.path, error) from error
+        super().__init__(load_npz(self.path))
         need(self.path, self, needed)
 
     def floats(self, key: str, columns: int | tuple[int, ...] | None = None) -> Tensor:
@@ -60,11 +54,7 @@ def npz_keys(path: Path) -> set[str]:
     """
     if path.suffix.lower() != ".npz":
         return set()
-    try:
-        with zipfile.ZipFile(path) as file:
-            return {name.removesuffix(".npy") for name in file.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+    return set(npz_names(path))
 
 
 def npy(path: Path) -> NDArray[Any]:
@@ -73,12 +63,4 @@ def npy(path: Path) -> NDArray[Any]:
     Raises:
         DataError: the file is cut off, or holds Python objects.
     """
-    try:
-        values: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: no readable npy file ({error}).") from error
-    return values
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: no readable npz file ({error}). It may be cut off: copy or write it again.")
+    return load_npy(path)

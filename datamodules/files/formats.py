@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from litmotif.errors import DataError
 
 from .broken import MAX_BAD, Tally
+from .guard import guarded
 
 Item = TypeVar("Item")
 
@@ -103,7 +104,7 @@ class Formats(Generic[Item]):
             read = self.readers[kind].read
             taken = {key: value for key, value in shared.items() if key in signature(read).parameters}
             with tally.member(path):
-                items += read(path, _name(root, self.home(path)), fps, **taken | dict(options or {}))
+                items += guarded(read)(path, _name(root, self.home(path)), fps, **taken | dict(options or {}))
         tally.settle()
         return items
 

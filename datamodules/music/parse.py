@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from litmotif.bounds import limit_memory
 from litmotif.cache import cache_folder, cached
 from litmotif.errors import DataError
 
@@ -111,6 +112,10 @@ def check(library: Library, sources: int, max_bad: float, root: str | Path | Non
 
 
 # -------------------------------------------------------------------- processes
+MEMORY = 2**31
+"""What a file may take in the process that reads it, in bytes."""
+
+
 def parse(
     reader: Reader,
     sources: Sequence[Source],
@@ -258,6 +263,7 @@ def _serve(pipe: Connection, reader: Reader) -> None:
     with suppress(EOFError):  # the parent has gone
         sources = pipe.recv()
         reader.prepare(sources)
+        limit_memory(MEMORY)
         pipe.send("ready")
         while True:
             for source in sources:

@@ -39,6 +39,7 @@ options of fit, validate, test, predict (COMMAND --help shows all):
   --ckpt_path WHICH   last, best, a file, or a run folder
   --model.KEY VALUE   a hyper-parameter of the module; likewise --data.KEY, --trainer.KEY
   --print_config      show the resolved config and stop
+  --trust             let the configs name any class that is installed; else ours, Lightning's, PyTorch's and your own
 
   litmotif --version
   litmotif fit -c mdlm/empty_8x8

@@ -17,7 +17,7 @@ from ..plugins.callbacks import patient
 from ..plugins.checkpoint_io import AtomicCheckpointIO
 from ..plugins.loggers import fault_tolerant
 from ..plugins.slurm_environment import MeetingSLURMEnvironment
-from . import resume, run_claim, run_folder
+from . import resume, run_claim, run_folder, trust
 from .linked import LinkedCLI, seed_of
 from .links import declared
 from .null_options import as_mappings, group_names
@@ -35,12 +35,14 @@ class Request(NamedTuple):
         overrides: what stands on the command line besides configs.
         name: of the experiment; its runs lie in ``runs/NAME``.
         artifacts: told what the run leaves, for the report of a failure.
+        trusting: the classes and functions that it names, whosever they are.
     """
 
     arguments: list[str]
     overrides: list[str]
     name: str
     artifacts: run_folder.RunArtifacts
+    trusting: bool = False
 
 
 class LitmotifCLI(LinkedCLI):
@@ -93,6 +95,8 @@ class LitmotifCLI(LinkedCLI):
         elif subcommand != "fit":
             untrained = f"litmotif: {subcommand} without --ckpt_path: these are the weights before any training."
             rank_zero_only(print)(untrained, file=sys.stderr)
+        if not self.request.trusting:
+            trust.require_plain_options(config)
 
     def _root(self) -> Path:
         config = self.config[self.config["subcommand"]]

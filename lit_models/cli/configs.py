@@ -3,15 +3,19 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from litmotif.errors import LitmotifError
+from litmotif.bounds import opened, require_shallow
+from litmotif.errors import DataError, LitmotifError
 from litmotif.names import did_you_mean
 
 OVERLAYS = ("trainer", "logger", "debug")
 """Folders whose configs change how an experiment runs, not what it is."""
 DEFAULTS = "defaults"
+MOST_BYTES, MOST_VALUES = 2**20, 10**5
+"""Of a config: the largest of ours has a few hundred values."""
 SERIES = ".series"
 """``NAME.series.yaml`` is a list of configs for ``litmotif series -c NAME``."""
 RUN_CONFIG = "config.yaml"
@@ -69,7 +73,7 @@ def find(name: str) -> Path:
     """
     shipped = folder() / f"{name.removesuffix('.yaml')}.yaml"
     for candidate in (Path(name), shipped):
-        if candidate.is_file():
+        if _is_file(candidate):
             return candidate
     now = RENAMED.get(name.removesuffix(".yaml").rpartition("configs/")[2])
     if now is not None:
@@ -81,22 +85,45 @@ def find(name: str) -> Path:
     raise ConfigError(f"-c {name}: no such file, and no shipped config of that name.{hint} See litmotif list.")
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
 def check(path: Path) -> Path:
     """Give back ``path`` if it holds keys.
 
     Raises:
         ConfigError: it is no text, no YAML, or has no keys.
     """
+    if not isinstance(read(path), dict):
+        raise ConfigError(f"{path} has no `key: value` line: fill it in, or leave it out.")
+    return path
+
+
+def read(path: Path) -> Any:
+    """The content of a YAML file; its aliases count each time, so that none unfolds into billions.
+
+    Raises:
+        ConfigError: it is no text, no YAML, or too large or too deep for a config.
+    """
     try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.safe_load(file)
+        with opened(path, MOST_BYTES) as file:
+            content = yaml.safe_load(file.read().decode())
+        require_shallow(content, path, MOST_VALUES)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text file, so it is no config.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} has no `key: value` line: fill it in, or leave it out.")
-    return path
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply for a config.") from error
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except (ValueError, TypeError) as error:  # a number of thousands of digits, a list as a key
+        raise ConfigError(f"{path} is no config: {' '.join(str(error).split())}") from error
+    return content
 
 
 def summary(path: Path) -> str:

@@ -5,8 +5,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-import yaml
-
 import datamodules
 
 from . import configs
@@ -45,7 +43,7 @@ def named_class(part: str, files: Sequence[str], overrides: Sequence[str]) -> ty
 
 def _class_paths(part: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
     for file in files:
-        yield from _named((yaml.safe_load(Path(file).read_text()) or {}).get(part))
+        yield from _named(configs.read(Path(file)).get(part))
     for token, behind in zip(overrides, [*overrides[1:], ""], strict=False):
         key, given, value = token.partition("=")
         if key in (f"--{part}", f"--{part}.class_path"):
@@ -54,7 +52,7 @@ def _class_paths(part: str, files: Sequence[str], overrides: Sequence[str]) -> I
 
 def _named(value: Any) -> Iterator[str]:
     if isinstance(value, str) and Path(value).suffix in (".yaml", ".yml") and Path(value).is_file():
-        value = yaml.safe_load(Path(value).read_text())
+        value = configs.read(Path(value))
     name = value.get("class_path") if isinstance(value, dict) else value
     if isinstance(name, str):
         yield name

@@ -12,10 +12,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.markup import escape
 from rich.table import Table
 
-from ..core.checkpoint import CheckpointError, plain, written_hparams
-from ..core.hparams import flat
+from ..core.checkpoint import CheckpointError, class_name, plain, written_hparams
+from ..core.hparams import flat, unplain
 from ..core.module import BaseModule
 from .tables import console
+
+SETTINGS = ("cache_dir", "workers")
+"""How keys end that change nothing but the speed."""
 
 
 class Difference(NamedTuple):
@@ -44,12 +47,13 @@ def reconcile(
         CheckpointError: another class, or the command line asks for another architecture.
     """
     model_class = resolve_name(config["model"]["class_path"])
-    written = checkpoint.get("litmotif", {}).get("class")
-    plain_one = written is None and not issubclass(model_class, BaseModule)  # Lightning writes down no class
+    written = class_name(checkpoint)
+    plain_one = not written and not issubclass(model_class, BaseModule)  # Lightning writes down no class
     if written != model_class.__name__ and not plain_one:
         asked = f"the config asks for {model_class.__name__}"
         raise CheckpointError(f"{path} holds a {written or 'foreign module'}; {asked}. Choose the config of that run.")
-    saved = flat(model_class, written_hparams(checkpoint, model_class))
+    own = {"hyper_parameters": _hparams(checkpoint, "hyper_parameters", path)}
+    saved = flat(model_class, written_hparams(own, model_class))
     shaping: Set[str] = frozenset() if plain_one else model_class.shaping()
     found = _differences("model", saved, config, overrides, linked)
     for difference in found:
@@ -60,13 +64,52 @@ def reconcile(
             )
     data = config.get("data")
     if data and data["class_path"].rpartition(".")[2] in checkpoint:  # Lightning keeps the state of data under its
-        hparams = checkpoint.get("datamodule_hyper_parameters", {})  # class: options of other data mean other things
-        found += _differences("data", hparams, config, overrides)
+        hparams = _hparams(checkpoint, "datamodule_hyper_parameters", path)  # class: options of other data mean other
+        found += _differences("data", hparams, config, overrides)  # things
+    named = getattr(resolve_name(data["class_path"]), "machine_bound", ()) if data else ()
+    machine_bound = {f"data.{key}" for key in named}
+    found = [difference for difference in found if not _stays_here(difference, machine_bound, path)]
     for difference in found:
         part, _, key = difference.key.partition(".")
         config[part]["init_args"][key] = difference.used
     config["seed_everything"] = (config["model"].get("init_args") or {}).get("seed", config["seed_everything"])
     _show(found)
+
+
+def _hparams(checkpoint: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    """Hyper-parameters of a checkpoint: plain values, from which no class is ever made.
+
+    Raises:
+        CheckpointError: they are no such thing.
+    """
+    found = checkpoint.get(key, {})
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{path}: {key} is no dictionary. Take another checkpoint.")
+    for name, value in found.items():
+        if (fault := unplain(value)) and not str(name).startswith("_"):
+            raise CheckpointError(f"{path}: {key}.{name} holds {fault}: it was not taken. Take another checkpoint.")
+    return found
+
+
+def _stays_here(difference: Difference, machine_bound: Set[str], path: Path) -> bool:
+    """Whether this machine's value stays, whatever the checkpoint says: where data lie is no matter of the model.
+
+    Raises:
+        CheckpointError: the run had files of its own there, and the request names none.
+    """
+    was, now = difference.checkpoint, difference.requested
+    if difference.explicit or not (difference.key in machine_bound or _is_elsewhere(was)):
+        return False
+    if now is None and not difference.key.endswith(SETTINGS):
+        raise CheckpointError(
+            f"{path}: the run was given --{difference.key} ({was}), and this request is not: a path of a checkpoint is "
+            f"not taken. Say --{difference.key} PATH, or -c with the config.yaml of the run."
+        )
+    return True
+
+
+def _is_elsewhere(value: Any) -> bool:
+    return isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~") or ".." in Path(value).parts)
 
 
 def _differences(

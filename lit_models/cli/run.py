@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..plugins.messages import be_quiet
-from . import configs, errors
+from . import configs, errors, trust
 from .run_folder import RunArtifacts
 
 
@@ -37,6 +37,9 @@ def _run(subcommand: str, requested: Sequence[str], overrides: list[str], artifa
     found = [configs.check(configs.find(name)) for name in requested]
     configs.require_one_experiment(found)
     files = [str(path) for path in found]
+    trusting, overrides = trust.on_command_line(overrides)
+    if not trusting:
+        trust.require_trusted_names(files, overrides)
     with warnings.catch_warnings():
         be_quiet()
         from .app import LitmotifCLI, Request
@@ -47,7 +50,8 @@ def _run(subcommand: str, requested: Sequence[str], overrides: list[str], artifa
         defaults = str(configs.folder() / f"{configs.DEFAULTS}.yaml")
         tokens = [subcommand, *(token for file in [defaults, *files] for token in ("-c", file)), *overrides]
         tokens += own_defaults(subcommand, files, overrides)
-        LitmotifCLI(Request(tokens, overrides, configs.experiment_name(list(requested)), artifacts))
+        experiment = configs.experiment_name(list(requested))
+        LitmotifCLI(Request(tokens, overrides, experiment, artifacts, trusting))
 
 
 def resolved_config(fit: Sequence[str]) -> dict[str, Any]:

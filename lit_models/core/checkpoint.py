@@ -7,25 +7,41 @@ weight: here every CRC is looked at first.
 import importlib
 import pickle
 import zipfile
-import zlib
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from litmotif.errors import LitmotifError
+from litmotif.bounds import require_regular
+from litmotif.errors import DataError, LitmotifError
 
-from .hparams import current, flat, keys, parameters
+from .hparams import current, flat, groups, keys, parameters, unplain
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"  # how a ZIP file begins, and what PyTorch wrote before it wrote these
-UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError)
-"""What ``zipfile`` and PyTorch raise where the headers of an archive are not as they were."""
 REGISTERED = "litmotif.modules"
 """Group of entry points under which a package of one's own names the classes that ``load`` gives back."""
+PARTS: dict[str, type] = {
+    "state_dict": dict,
+    "hyper_parameters": dict,
+    "datamodule_hyper_parameters": dict,
+    "litmotif": dict,
+    "callbacks": dict,
+    "loops": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+"""What a checkpoint may hold, and of what type."""
+MOST_BYTES = 2**40
+"""Of a checkpoint: more than any disk of a machine that reads it has free."""
+SLACK = 8
+"""How many times the weights of a checkpoint a network of its may hold, for what it keeps twice or computes."""
 PREFERENCE = ("best.ckpt", LAST, PREVIOUS, "exception.ckpt")
 
 
@@ -73,11 +89,16 @@ def written_hparams(checkpoint: Mapping[str, Any], owner: type) -> dict[str, Any
     """The hyper-parameters of a checkpoint of a class.
 
     Raises:
-        CheckpointError: an earlier version wrote it; names each key with the one of now.
+        CheckpointError: they are no plain values, or of an earlier version: names each key with the one of now.
     """
-    hparams = {
-        name: value for name, value in checkpoint.get("hyper_parameters", {}).items() if not name.startswith("_")
-    }
+    found = checkpoint.get("hyper_parameters", {})
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise CheckpointError("The hyper-parameters of the checkpoint are no values by name. Take another one.")
+    hparams = {name: value for name, value in found.items() if not name.startswith("_")}
+    for name, value in hparams.items():
+        fault = unplain(value) or ("no options" if name in groups(owner) and not isinstance(value, Mapping) else "")
+        if fault:
+            raise CheckpointError(f"The hyper-parameter {name} of the checkpoint holds {fault}. Take another one.")
     if old := [name for name in hparams if name not in parameters(owner)]:
         called = ", ".join(f"{name} is {current(name, keys(owner)) or 'no more'}" for name in old)
         raise CheckpointError(
@@ -111,7 +132,7 @@ def damage(path: Path) -> str | None:
                 torch.load(path, "meta", weights_only=True, mmap=True)  # headers, of which there are no checksums
         except pickle.UnpicklingError:
             return None  # whole, whatever it may hold
-        except UNREADABLE:
+        except Exception:  # zipfile and PyTorch trust the headers of an archive
             return fault
     return changed and f"the checksum of {changed} is wrong"
 
@@ -154,6 +175,10 @@ def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
         CheckpointError: it is truncated or changed, a pickle in disguise, or no Lightning checkpoint.
     """
     file = find(path)
+    try:
+        require_regular(file, MOST_BYTES)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
     if fault := damage(file):
         raise CheckpointError(f"{file} is damaged: {fault}. Take an earlier one.")
     try:
@@ -163,10 +188,16 @@ def read(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
             f"{file} holds pickled objects, not plain data and tensors; it was not opened, for it could run code. "
             "Write it again with plain hyper-parameters, or take another checkpoint."
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # PyTorch's readers trust what they read: any of Python's errors may come
         raise CheckpointError(f"{file} is damaged or no checkpoint ({error}). Take an earlier one.") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{file} is no Lightning checkpoint: it has no 'state_dict'.")
+    for key, kind in PARTS.items():
+        if not isinstance(checkpoint.get(key, kind()), kind):
+            raise CheckpointError(f"{file} is no Lightning checkpoint: its {key!r} is no {kind.__name__}.")
+    state = checkpoint["state_dict"]
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        raise CheckpointError(f"{file} is no Lightning checkpoint: its 'state_dict' holds more than tensors.")
     return checkpoint
 
 
@@ -177,11 +208,11 @@ def class_of(checkpoint: Mapping[str, Any], path: str | Path) -> Any:
         CheckpointError: neither; nothing is imported because a file says so.
     """
     package = importlib.import_module("..", __package__)
-    name = checkpoint.get("litmotif", {}).get("class")
-    if name in package.__all__:
-        return getattr(package, name)
+    name = class_name(checkpoint)
+    if name in package.__all__ and isinstance(kind := getattr(package, name), type):
+        return kind
     registered = entry_points(group=REGISTERED)
-    if name is not None and name in registered.names:
+    if name in registered.names:
         return registered[name].load()
     raise CheckpointError(
         f"{path} holds {name or 'no class name'}, none of {sorted({*package.__all__, *registered.names} - {'load'})}. "
@@ -207,11 +238,51 @@ def load(
         CheckpointError: of no public and no registered class, or its shapes do not fit its hyper-parameters.
     """
     checkpoint = read(path, map_location)
-    kind = class_of(checkpoint, path)
-    module: LightningModule = kind(**written_hparams(checkpoint, kind))
+    module = _build(class_of(checkpoint, path), checkpoint, path)
     state = checkpoint.get("current_model_state") if weights == "raw" else None
     try:
         module.load_state_dict(state or checkpoint["state_dict"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} does not fit the architecture that it names: {error}") from error
     return module.to(map_location).eval()
+
+
+def class_name(checkpoint: Mapping[str, Any]) -> str:
+    """The name of the class that wrote a checkpoint; empty where it says none."""
+    about = checkpoint.get("litmotif")
+    name = about.get("class") if isinstance(about, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def _build(kind: type[LightningModule], checkpoint: Mapping[str, Any], path: str | Path) -> LightningModule:
+    """A module of the hyper-parameters of a checkpoint, no larger than its weights explain.
+
+    Raises:
+        CheckpointError: they are no plain values, or no such module can be made of them.
+    """
+    try:
+        with _at_most(checkpoint["state_dict"]):
+            return kind(**written_hparams(checkpoint, kind))
+    except LitmotifError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # whatever the constructor of a network says of numbers that are none
+        raise CheckpointError(f"{path}: {kind.__name__} cannot be made as it says ({error}).") from error
+
+
+@contextmanager
+def _at_most(state: Mapping[str, Any]) -> Iterator[None]:
+    """Stop a network that grows beyond the weights that are there for it, before its memory is touched."""
+    there = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
+    left = [SLACK * len(state) + 1000, SLACK * sum(there.values()) + 2**22]
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        left[0] -= 1
+        left[1] -= parameter.nbytes if parameter is not None else 0
+        if min(left) < 0:
+            raise LitmotifError("its hyper-parameters ask for a network many times as large as its weights.")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

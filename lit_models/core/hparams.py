@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from litmotif.bounds import DEPTH
 from litmotif.errors import ArgumentError, ArgumentTypeError
 from litmotif.names import nearest
 
@@ -164,3 +165,26 @@ def _offender(value: Any, where: str) -> tuple[str, Any] | None:
     else:
         return None if type(value) in PLAIN else (where, value)
     return next((found for name, item in pairs if (found := _offender(item, name))), None)
+
+
+def unplain(value: Any) -> str:
+    """What keeps a value from being plain, in words; empty where nothing does.
+
+    A class that a parser would make of ``{"class_path": ...}`` is none either.
+    """
+    level = [value]
+    for _ in range(DEPTH):
+        inside: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                if "class_path" in item:
+                    return f"a class to be made ({str(item['class_path'])[:80]!r})"
+                if bad := next((key for key in item if type(key) not in PLAIN), None):
+                    return f"the key {str(bad)[:80]!r}"
+                inside += item.values()
+            elif isinstance(item, list | tuple):
+                inside += item
+            elif type(item) not in PLAIN:
+                return f"a {type(item).__qualname__}"
+        level = inside
+    return "too many levels" if level else ""

@@ -1,6 +1,7 @@
 """The thin base of every algorithm: plain hyper-parameters, AdamW and a schedule, seeded steps, honest failures."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
@@ -287,6 +288,10 @@ class BaseModule(TrainingLog, metaclass=Described):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down which class this is, what the epoch has logged so far, and what ``plateau`` follows."""
         checkpoint["litmotif"] = describe(self)
+        options = checkpoint.get("datamodule_hyper_parameters", {})
+        for key in getattr(self.trainer.datamodule, "machine_bound", ()):  # type: ignore[attr-defined]
+            if isinstance(options.get(key), str):
+                options[key] = Path(options[key]).name  # where data lie is nobody's business
         if self.trainer.state.fn == "fit":
             checkpoint["litmotif"]["training_log"] = self.save_training_log()
             mend_progress(self.trainer, checkpoint)

@@ -8,6 +8,7 @@ from litmotif.geometry.kinematics import local_rotations
 
 from ...files.arrays import Npz, npz
 from ...files.checks import naming, one_length
+from ...files.guard import guarded
 from ..clip import Clip
 from ..skeleton import Skeleton, find_feet, vectors
 
@@ -15,6 +16,7 @@ KEYS = ("rotation_xyzw", "root_translation", "node_names", "parent_indices", "lo
 looks_like = npz(*KEYS)
 
 
+@guarded
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """One clip: ``rotation_xyzw`` (T, J, 4), in the world unless ``is_local``, ``root_translation`` (T, 3) m.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ...files.arrays import Npz, npz
 from ...files.checks import one_length
+from ...files.guard import guarded
 from ...robots.kinematics import g1
 from ..clip import Clip
 from .g1 import local_turns, skeleton
@@ -12,6 +13,7 @@ KEYS = ("root_trans_offset", "root_rot", "dof", "pose_aa")
 looks_like = npz(*KEYS)
 
 
+@guarded
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """One clip: ``root_trans_offset`` (T, 3) m, ``root_rot`` (T, 4) x y z w, ``dof`` (T, 23) rad.
 

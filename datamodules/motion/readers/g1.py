@@ -13,6 +13,7 @@ from torch import Tensor
 
 from litmotif.geometry.kinematics import local_rotations
 
+from ...files.guard import guarded
 from ...robots import g1_csv
 from ...robots.jumps import clean
 from ...robots.kinematics import g1
@@ -23,6 +24,7 @@ looks_like = g1_csv.looks_like
 _FEET = ("left_ankle_roll_link", "right_ankle_roll_link")
 
 
+@guarded
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """The clips of a csv file: cut where a joint jumps, see ``robots.jumps``.
 

@@ -1,14 +1,16 @@
 """Native npz: a clip with all it holds, as ``write_npz`` writes it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from litmotif.bounds import parse_json
+
 from ...core import DataError
 from ...files.arrays import Npz, npz
 from ...files.checks import need
+from ...files.guard import guarded
 from ..clip import Audio, Clip, Origin
 from ..skeleton import Skeleton
 
@@ -16,6 +18,7 @@ KEYS = ("positions", "skeleton")
 looks_like = npz(*KEYS)
 
 
+@guarded
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Clip]:
     """One clip: ``positions`` (T, J, 3) m and ``skeleton`` (JSON) are needed, everything else may be there.
 
@@ -24,7 +27,7 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
     """
     file = Npz(path, *KEYS)
     try:
-        skeleton = Skeleton.of(json.loads(str(file["skeleton"])))
+        skeleton = Skeleton.of(parse_json(str(file["skeleton"]), "skeleton"))
     except ValueError as error:  # a DataError, or no JSON
         raise DataError(f"{path}: {error}") from error
     joints = len(skeleton.names)

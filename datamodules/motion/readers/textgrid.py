@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import DataError
+from ...files.guard import guarded
 
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<![\w.])(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?![\w.\]])|<exists>')
 _SILENT = ("", "<eps>", "sil", "sp", "#", "{noise}")
@@ -19,6 +20,7 @@ class Interval(NamedTuple):
     text: str
 
 
+@guarded
 def read(path: str | Path) -> dict[str, tuple[Interval, ...]]:
     """Interval tiers by name; tiers of points are left out.
 

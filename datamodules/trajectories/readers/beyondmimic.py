@@ -15,6 +15,7 @@ from torch import Tensor
 from ...core import DataError
 from ...files.arrays import Npz, npz
 from ...files.checks import one_length
+from ...files.guard import guarded
 from ...robots.kinematics import KinematicTree, g1
 from ...robots.recording import Recording
 
@@ -28,6 +29,7 @@ _CHECKED = 64
 """Frames, evenly spread."""
 
 
+@guarded
 def read(
     path: str | Path,
     name: str | None = None,

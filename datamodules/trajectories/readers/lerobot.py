@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litmotif.arrays import allowance
+
 from ...core import DataError
 from ...files.broken import MAX_BAD, Tally
 from ...files.checks import floats, need, one_fps, optional, read_text
@@ -96,10 +98,19 @@ def _columns(file: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
                 "data.state_keys=[...]."
             )
         need(file, names, (ACTION, EPISODE, FRAME), "column")
+        _require_room(file, table.metadata)
         table = table.read(columns=[*keys, ACTION, EPISODE, FRAME])
     except (OSError, arrow.ArrowException) as error:
         raise DataError(f"{file}: no readable parquet file ({error}). It may be cut off: copy it again.") from error
     return {key: _column(file, key, table[key].combine_chunks()) for key in table.column_names}
+
+
+def _require_room(file: Path, about: Any) -> None:
+    """Raise a DataError where a table declares more values than a file of its size can hold."""
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    values = sum(max(0, group.column(number).num_values) for group in groups for number in range(group.num_columns))
+    if 8 * max(values, about.num_rows) > allowance(file.stat().st_size):
+        raise DataError(f"{file}: it declares {values:,} values, more than a file of its size can hold.")
 
 
 def _column(file: Path, key: str, column: Any) -> Tensor:

@@ -4,20 +4,49 @@ Or ``data_format: arrow``: a folder a number ``k`` with Arrow files of T + 1 row
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from litmotif.arrays import allowance
+from litmotif.bounds import DEPTH
+
 from ...core import DataError
 from ...files.broken import MAX_BAD, Tally
 from ...files.checks import floats, need, one_fps, optional, read_text
+from ...files.guard import guarded
 from ...robots.recording import Recording, Slice
 
 FILE, METADATA = "main_data.hdf5", "metadata.json"
 _COLUMNS = ("observations", "actions")
+_EPISODE = re.compile(r"episode_\d{1,9}")
 
 
+class _Allowance:
+    """Memory that the arrays of a file may take together, as float64: what a file declares may be without end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.left = path, allowance(path.stat().st_size)
+
+    def spend(self, key: str, node: Any) -> None:
+        """Account for a data set before it is read.
+
+        Raises:
+            DataError: it is none, lies in another file, or is larger than the file explains.
+        """
+        if not hasattr(node, "shape") or node.dtype.kind != "f":
+            kind = getattr(node, "dtype", type(node).__name__)
+            raise DataError(f"{self.path}: {key} is {kind}: only continuous values (floats) can be diffused.")
+        if node.external or node.is_virtual:
+            raise DataError(f"{self.path}: {key} lies in another file, which is not opened. Copy the data in.")
+        self.left -= 8 * node.size
+        if self.left < 0 or not node.ndim:
+            raise DataError(f"{self.path}: {key} has the shape {node.shape}, more than a file of its size can hold.")
+
+
+@guarded
 def read(
     path: str | Path, name: str | None = None, fps: float | None = None, max_bad: float = MAX_BAD
 ) -> list[Recording]:
@@ -46,12 +75,12 @@ def read(
     h5py, recordings = optional("h5py"), list[Recording]()
     try:
         with h5py.File(path, "r") as file:
-            keys = sorted((key for key in file if key.startswith("episode_")), key=lambda key: int(key[8:]))
+            keys = sorted((key for key in file if _EPISODE.fullmatch(key)), key=lambda key: int(key[8:]))
             need(path, keys or list(file), [] if keys else ["episode_0"], "group")
-            tally = Tally(path, len(keys), max_bad)
+            tally, left = Tally(path, len(keys), max_bad), _Allowance(path)
             for key in keys:
                 with tally.member(f"{path}: {key}"):
-                    recordings.append(_episode(path, key, file[key], f"{name}/{key[8:]}", fps))
+                    recordings.append(_episode(path, key, file[key], f"{name}/{key[8:]}", fps, left))
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: no readable HDF5 file ({error}). It may be cut off: copy it again.") from error
     tally.settle()
@@ -118,10 +147,12 @@ def folder_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "data" else path.parent
 
 
-def _episode(path: Path, key: str, group: Any, name: str, fps: float) -> Recording:
+def _episode(path: Path, key: str, group: Any, name: str, fps: float, left: _Allowance | None = None) -> Recording:
+    if not hasattr(group, "keys"):
+        raise DataError(f"{path}: {key} is no group of observations and actions.")
     need(f"{path}: {key}", group, ("observations", "actions"))
-    states, slices = _flat(path, f"{key}/observations", group["observations"], "observation")
-    actions, action_slices = _flat(path, f"{key}/actions", group["actions"], "action")
+    states, slices = _flat(path, f"{key}/observations", group["observations"], "observation", left)
+    actions, action_slices = _flat(path, f"{key}/actions", group["actions"], "action", left)
     if len(states) != len(actions) + 1:
         raise DataError(f"{path}: {key} has {len(states)} observations and {len(actions)} actions: T + 1 and T.")
     return Recording(
@@ -135,15 +166,22 @@ def _episode(path: Path, key: str, group: Any, name: str, fps: float) -> Recordi
     )
 
 
-def _flat(path: Path, key: str, node: Any, name: str) -> tuple["np.ndarray[Any, Any]", tuple[Slice, ...]]:
+def _flat(
+    path: Path, key: str, node: Any, name: str, left: _Allowance | None, depth: int = 0
+) -> tuple["np.ndarray[Any, Any]", tuple[Slice, ...]]:
     """The arrays at and under ``node`` side by side, (T, D), and what each is."""
     if hasattr(node, "keys"):
-        parts = [_flat(path, f"{key}/{child}", node[child], f"{name}/{child}") for child in node]
+        linked = left is not None and any(hasattr(node.get(child, getlink=True), "filename") for child in node)
+        if linked or depth > DEPTH:
+            raise DataError(f"{path}: {key} leads into another file or goes in a circle, which is not followed.")
+        parts = [_flat(path, f"{key}/{child}", node[child], f"{name}/{child}", left, depth + 1) for child in node]
         if not parts or len({len(array) for array, _ in parts}) != 1:
             raise DataError(f"{path}: {key} needs arrays, all of one length.")
         return np.concatenate([array for array, _ in parts], axis=1), tuple(s for _, slices in parts for s in slices)
+    if left is not None:
+        left.spend(key, node)
     array = np.asarray(node)
     if array.dtype.kind != "f":
         raise DataError(f"{path}: {key} is {array.dtype}: only continuous values (floats) can be diffused.")
-    array = array.reshape(len(array), -1)
+    array = array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
     return array, (Slice(name, array.shape[1]),)

@@ -16,6 +16,7 @@ import roma
 import torch
 from torch import Tensor
 
+from litmotif.bounds import parse_json
 from litmotif.errors import ArgumentTypeError
 from litmotif.geometry.frames import Frame, to_world
 from litmotif.geometry.rotations import heading
@@ -23,6 +24,7 @@ from litmotif.geometry.rotations import heading
 from ...core import DataError
 from ...files.arrays import Npz, npz
 from ...files.checks import one_fps
+from ...files.guard import guarded
 from ...robots.recording import Recording, Slice, common_layout
 
 KEYS = ("states", "actions", "episode_ends")
@@ -31,6 +33,7 @@ _WORLD = Frame(torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torc
 """The world as a character frame."""
 
 
+@guarded
 def read(path: str | Path, name: str | None = None, fps: float | None = None) -> list[Recording]:
     """All episodes of a file.
 
@@ -116,7 +119,7 @@ def _layout(path: Path, arrays: Npz) -> dict[str, Any]:
     if "layout" not in arrays:
         return {}
     try:
-        layout = json.loads(str(arrays["layout"]))
+        layout = parse_json(str(arrays["layout"]), f"{path}: layout")
         if not isinstance(layout, dict):
             raise ArgumentTypeError("a mapping is needed")
         for key in ("state", "action"):

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from .. import OWN
 from ..errors import exit_status
+from ..trust import FLAG
 
 PASSED_ON = ("--model", "--data", "--trainer", "--seed_everything", "--test_after_fit")
 """Options of ``fit``: these, and keys below them."""
@@ -81,6 +82,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for token in tokens:
         if token == "--":  # noqa: S105
             overrides += tokens
+        elif token == FLAG:
+            overrides.append(token)
         elif key_of(token).partition(".")[0] in PASSED_ON:
             overrides.append(token)
             if "=" not in token:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from litmotif.bounds import read_json
+from litmotif.errors import DataError
+
 from .. import configs, run_claim, run_folder
 from ..errors import FAILED, STOPPED
 from .frame import Command, CommandParser, config_tokens
@@ -65,7 +68,7 @@ class RunQueue:
         if twice := ", ".join(sorted({name for name in names if names.count(name) > 1})):
             raise configs.ConfigError(f"{twice}: named twice; their runs would lie in one folder. Rename one.")
         self.specs, self.journal, self.runner = list(specs), journal, runner
-        self.entries: dict[str, dict[str, Any]] = json.loads(journal.read_text()) if journal.is_file() else {}
+        self.entries: dict[str, dict[str, Any]] = _journal(journal)
 
     # ------------------------------------------------------------------ what is known of a run
     def entry(self, spec: RunSpec) -> dict[str, Any]:
@@ -148,6 +151,31 @@ class RunQueue:
     def _in_turn(self) -> Iterator[tuple[RunSpec, str]]:
         for number, spec in enumerate(self.specs, 1):
             yield spec, f"[{number}/{len(self.specs)}] {spec.name}"
+
+
+def _journal(path: Path) -> dict[str, dict[str, Any]]:
+    """What a journal says.
+
+    Raises:
+        DataError: it is none.
+    """
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict) or not all(_is_entry(entry) for entry in found.values()):
+        raise DataError(f"{path}: no journal of runs.", "Move it away: what it told of is trained anew.")
+    return found
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "run": (str, type(None)),
+    "earlier": (list,),
+    "seconds": (int, float),
+    "status": (str,),
+    "identity": (str,),
+}
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry[key], KINDS[key]) for key in KINDS.keys() & entry.keys())
 
 
 class QueueCommand(Command):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.results import Results
+from litmotif.bounds import read_json
+from litmotif.errors import DataError
 from litmotif.files import write_atomically
 
 from ...core import checkpoint
@@ -34,7 +36,7 @@ class RunSummary:
 def summarise(run: Path) -> RunSummary:
     """Read a run folder."""
     path = next(iter(sorted(run.glob("*history.json"))), None)
-    history = json.loads(path.read_text()) if path else {}
+    history = _history(path) if path else {}
     losses = dict(zip(history.get("epoch", []), history.get("val_loss", []), strict=True))
     seconds = (history.get("seconds") or [None])[-1]
     try:
@@ -53,11 +55,33 @@ def summarise(run: Path) -> RunSummary:
 def test_results(run: Path) -> Results:
     """The test results of a run; empty where it was not tested."""
     path = run / "results.json"
-    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    found = read_json(path) if path.is_file() else {}
+    rows_of = found.values() if isinstance(found, dict) else [None]
+    if not all(isinstance(rows, dict) and all(map(_is_number, rows.values())) for rows in rows_of):
+        raise DataError(f"{path}: no results of a test.", "Remove it, and test again.")
     return {
         name: {row: float("nan") if value is None else value for row, value in rows.items()}
         for name, rows in found.items()
     }
+
+
+def _history(path: Path) -> dict[str, list[Any]]:
+    """The columns of a ``history.json``.
+
+    Raises:
+        DataError: it is none.
+    """
+    content = read_json(path)
+    names = ("epoch", "val_loss", "seconds")
+    columns = {name: content.get(name, []) for name in names} if isinstance(content, dict) else {}
+    whole = columns and all(isinstance(column, list) and all(map(_is_number, column)) for column in columns.values())
+    if not whole or len(columns["epoch"]) != len(columns["val_loss"]):
+        raise DataError(f"{path}: no history of a run.", "Remove it; a resumed run writes it anew from its checkpoint.")
+    return columns
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import yaml
 from jsonargparse import Namespace
 from rich.markup import escape
 from rich.table import Column, Table
@@ -83,10 +82,7 @@ def listed(name: str) -> list[str]:
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return [name]
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise configs.ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    content = configs.read(path)
     if not isinstance(content, list) or not content or not all(isinstance(item, str) for item in content):
         raise configs.ConfigError(f"{path} is no list of configs: write one `- NAME` a line.")
     beside = [path.parent / f"{item.removesuffix('.yaml')}.yaml" for item in content]
@@ -141,7 +137,7 @@ def _to_front(specs: list[RunSpec], name: str | None) -> dict[str, Path]:
 
 def _names(spec: RunSpec) -> set[str]:
     """What a run may be called: its config, the last part of that, the class of its module."""
-    model = yaml.safe_load(configs.find(spec.configs[0]).read_text()).get("model") or {}
+    model = configs.read(configs.find(spec.configs[0])).get("model") or {}
     module = str(model.get("class_path", "") if isinstance(model, dict) else model)
     return {text.casefold() for text in (spec.name, spec.name.rpartition("/")[2], module.rpartition(".")[2])}
 

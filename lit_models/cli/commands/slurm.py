@@ -93,15 +93,31 @@ def fill(template: str, name: str, said: str, fit: Sequence[str], told: Mapping[
         fit: arguments of ``litmotif fit``; more can be given behind the script's name.
         told: values by directive of sbatch; None takes one away.
     """
+    for text in (name, *(value for value in told.values() if value is not None)):
+        if not text.isprintable():
+            raise RequestError(f"{text!r}: a line of a job script takes no line breaks; leave them out.")
     lines = template.splitlines()
-    lines[1] = f"# sbatch {shlex.quote(name)}   # written by: {said}"
+    lines[1] = f"# sbatch {shlex.quote(name)}   # written by: {' '.join(said.splitlines())}"
     for directive, value in told.items():
         here = [number for number, line in enumerate(lines) if re.match(rf"#SBATCH --{directive}\b", line)]
-        new = [] if value is None else [f"#SBATCH --{directive}={value}"]
+        new = [] if value is None else [f"#SBATCH --{directive}={_quoted(value)}"]
         place = here[0] if here else max(n for n, line in enumerate(lines) if line.startswith("#SBATCH")) + 1
         lines[place : place + len(here)] = new
     on_cpu = ["--trainer.accelerator=cpu"] if "gpus-per-node" in told and told["gpus-per-node"] is None else []
     return "\n".join(lines).replace('"$@"', shlex.join([*fit, *on_cpu]) + ' "$@"') + "\n"
+
+
+def _quoted(value: str) -> str:
+    """A value as sbatch reads it: in double quotes where it holds a blank or the like.
+
+    Raises:
+        RequestError: no quotes can hold it.
+    """
+    if re.fullmatch(r"[\w@%+=:,./\[\]-]+", value):
+        return value
+    if set(value) & set('"\\'):
+        raise RequestError(f"{value!r}: sbatch takes no quotes and no backslashes there.")
+    return f'"{value}"'
 
 
 def _submit(path: Path) -> int:

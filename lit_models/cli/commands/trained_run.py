@@ -10,15 +10,16 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Self
 
-import yaml
 from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.results import Results, collect
 from datamodules.core import BaseDataModule
 
 from ...core import checkpoint
+from ...core.hparams import unplain
 from ...plugins.messages import be_quiet
 from .. import configs, run_folder
+from ..trust import is_trusted
 from .run_summary import test_results
 
 OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
@@ -53,8 +54,9 @@ class TrainedRun:
             raise configs.ConfigError(f"--ckpt_path {which} needs -c NAME, or give a checkpoint file or a run folder.")
         root = Path("runs") / configs.experiment_name(list(requested))
         for name in requested:
-            content = yaml.safe_load(configs.check(configs.find(name)).read_text(encoding="utf-8"))
-            root = Path((content.get("trainer") or {}).get("default_root_dir") or root)
+            trainer = configs.read(configs.check(configs.find(name))).get("trainer")
+            given = trainer.get("default_root_dir") if isinstance(trainer, dict) else None
+            root = Path(given) if isinstance(given, str) and given else root
         return cls(run_folder.find_checkpoint(which, root, ("best", "last")))
 
     @cached_property
@@ -69,9 +71,31 @@ class TrainedRun:
 
     @cached_property
     def data_options(self) -> dict[str, Any]:
-        """Options that the datamodule was built with."""
+        """Options that the datamodule was built with; where files lie is asked of the run's own config.
+
+        Raises:
+            CheckpointError: one of them is no plain value.
+        """
         options = self.content.get("datamodule_hyper_parameters", {})
-        return {key: value for key, value in options.items() if key[0] != "_"}
+        for key, value in options.items():
+            if not key.startswith("_") and (fault := unplain(value)):
+                raise checkpoint.CheckpointError(f"{self.file}: the option {key} of its data holds {fault}.")
+        machine_bound = self.data_class.machine_bound if self.data_class else ()
+        found = {key: value for key, value in options.items() if key[:1] != "_" and key not in machine_bound}
+        return found | {key: value for key, value in self._given.items() if key in machine_bound and key in options}
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        """What the config of the run says of its data."""
+        given = self._config_of_data.get("init_args")
+        return {key: value for key, value in given.items() if not unplain(value)} if isinstance(given, dict) else {}
+
+    @cached_property
+    def _config_of_data(self) -> dict[str, Any]:
+        path = self.folder / "config.yaml"
+        content = configs.read(path) if path.is_file() else None
+        data = content.get("data") if isinstance(content, dict) else None
+        return data if isinstance(data, dict) else {}
 
     @cached_property
     def data_class(self) -> type[BaseDataModule] | None:
@@ -80,11 +104,14 @@ class TrainedRun:
         public = [name for name in package.__all__ if name in self.content]  # its state lies under its name
         if public or not path.is_file():
             return getattr(package, public[0]) if public else None
-        try:
-            found: type[BaseDataModule] = resolve_name(yaml.safe_load(path.read_text())["data"]["class_path"])
-        except (ImportError, AttributeError):
+        named = self._config_of_data.get("class_path")
+        if not isinstance(named, str) or not is_trusted(named):
             return None
-        return found
+        try:
+            found = resolve_name(named)
+        except (ImportError, AttributeError, ValueError):
+            return None
+        return found if isinstance(found, type) and issubclass(found, BaseDataModule) else None
 
     def datamodule(self) -> Any:
         """The datamodule, built anew.

@@ -25,6 +25,10 @@ Check = Callable[[Record, int, int, str], None]
 """(layer, numbers a frame that reach it, that it declares to give, where) -> raises what is wrong."""
 
 
+MOST_REMEMBERED = 2**26
+"""Numbers that a convolution keeps of the past: 256 MB in float32."""
+
+
 def _must(holds: bool, error: type[FormatError], message: str) -> None:
     if not holds:
         raise error(message)
@@ -58,6 +62,18 @@ def _whole(layer: Record, key: str, where: str, default: int | None = None) -> i
     is_whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     _must(is_whole, kind, f"{where}: {key} is {layer[key]!r}; it must be a whole number from 1.")
     return int(value)
+
+
+def _remembered(layer: Record, taps: int, width: int, where: str) -> None:
+    """Refuse a dilation whose frames of the past fit no memory of a runtime."""
+    dilation = _whole(layer, "dilation", where)
+    values = taps * dilation * width
+    _must(
+        values <= MOST_REMEMBERED,
+        KernelError,
+        f"{where}: {taps} taps, {dilation} frames apart, keep {values:,} numbers of the past; {MOST_REMEMBERED:,} are "
+        "the most.",
+    )
 
 
 def _count(layer: Record, counts: tuple[int, ...], where: str) -> None:
@@ -103,7 +119,7 @@ def dense(layer: Record, size_in: int, size: int, where: str) -> None:
 def conv1d(layer: Record, size_in: int, size: int, where: str) -> None:
     """[tap][in / groups][out], and [out]."""
     taps, groups = _whole(layer, "kernel_size", where), _whole(layer, "groups", where, default=1)
-    _whole(layer, "dilation", where)
+    _remembered(layer, taps, size_in, where)
     _count(layer, (2,), where)
     kernel = _array(layer, 0, 3, where)
     if size_in % groups or size % groups:
@@ -127,7 +143,7 @@ def conv2d(layer: Record, size_in: int, size: int, where: str) -> None:
     names = ("kernel_size_time", "kernel_size_feature", "num_filters_in", "num_filters_out")
     taps, width, filters, filters_out = (_whole(layer, key, where) for key in names)
     columns, stride = _whole(layer, "num_features_in", where), _whole(layer, "strides", where)
-    _whole(layer, "dilation", where)
+    _remembered(layer, taps, columns * filters_out, where)
     if layer.get("padding") not in ("same", "valid"):
         raise ValueRangeError(f"{where}: padding is {layer.get('padding')!r}; it must be 'same' or 'valid'.")
     _count(layer, (2,), where)
@@ -165,7 +181,7 @@ def batchnorm(layer: Record, size_in: int, size: int, where: str) -> None:
     epsilon = layer.get("epsilon")
     if epsilon is None:
         raise MissingKeyError(f"{where}: the key 'epsilon' is missing; the loader would throw.")
-    if not isinstance(epsilon, int | float) or not 0 <= epsilon < float("inf"):
+    if not isinstance(epsilon, int | float) or not 0 <= epsilon < 3e38:  # of float32
         raise ValueRangeError(f"{where}: epsilon is {epsilon!r}; it must be a number from 0.")
     _count(layer, (2, 4), where)
     length = size_in

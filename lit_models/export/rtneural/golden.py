@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from litmotif.arrays import load_npz
+from litmotif.errors import DataError
+
 from .errors import FormatError, GoldenFramesError
 from .interpret import Interpreter
 from .layer import shortest
@@ -48,10 +51,12 @@ class Golden:
             FileNotFoundError: there is no such file.
             FormatError: it is no such file.
         """
+        if not npz.exists():
+            raise FileNotFoundError(f"{npz} is missing. Export the model again.")
         try:
-            with np.load(npz) as kept:
-                return Golden(kept["inputs"], kept["outputs"])
-        except (ValueError, KeyError, EOFError) as error:
+            kept = load_npz(npz, ["inputs", "outputs"])
+            return Golden(*(kept[name].astype(np.float32, casting="same_kind") for name in ("inputs", "outputs")))
+        except (DataError, TypeError) as error:
             raise FormatError(f"{npz} holds no golden frames ({error}). Export the model again.") from error
 
 

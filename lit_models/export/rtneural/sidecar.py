@@ -1,15 +1,17 @@
 """Sidecar metadata: what a caller must know about an exported model that its weights do not say."""
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
+
+from litmotif.bounds import read_json
+from litmotif.errors import DataError
 
 from .errors import FormatError, MissingKeyError, NotJSONError, OtherModelError
 from .golden import Golden, compare
@@ -69,7 +71,7 @@ def describe(module: nn.Module, model: Mapping[str, Any], about: Mapping[str, An
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; what is not finite becomes null."""
+    """A value as JSON has it; what is not finite becomes null, an absolute path its last part."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Tensor | np.ndarray | np.generic):
@@ -78,7 +80,14 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, float):
         return value if np.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)
+    if isinstance(value, int | bool | None):
+        return value
+    text = str(value)  # of a path the name alone: where it lies is nobody's business
+    return PureWindowsPath(text).name if _is_path(text) else text
+
+
+def _is_path(text: str) -> bool:
+    return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute() or text.startswith("~")
 
 
 def verify(path: Path) -> float:
@@ -96,20 +105,26 @@ def verify(path: Path) -> float:
         FormatError: what else is wrong, see ``errors``.
     """
     try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise NotJSONError(f"{path} is no JSON: {error}. Export the model again.") from error
+        sidecar = read_json(path)
+    except DataError as error:
+        raise NotJSONError(f"{path} is no JSON: {error} Export the model again.") from error
     missing = [key for key in REQUIRED if not isinstance(sidecar, dict) or key not in sidecar]
     if missing:
         raise MissingKeyError(f"{path} is no sidecar: {missing[0]!r} is missing. Export the model again.")
+    parts = {key: sidecar[key] for key in ("input", "output", "golden")}
+    names = [sidecar["file"], parts["golden"].get("npz") if isinstance(parts["golden"], dict) else None]
+    if not all(isinstance(part, dict) for part in parts.values()) or any(
+        not isinstance(name, str) or not name or Path(name).name != name for name in names
+    ):
+        raise FormatError(f"{path} is no sidecar: it must name files beside it. Export the model again.")
     file = path.with_name(sidecar["file"])
     model = read(file)
     sizes = {"input": frame_size(model["in_shape"], "in_shape"), "output": frame_size(model["layers"][-1]["shape"], "")}
     for part, size in sizes.items():
-        if size != sidecar[part]["size"]:
+        if size != sidecar[part].get("size"):
             raise OtherModelError(
                 f"{file} is another model: its {part} has {size} numbers a frame, {path.name} says "
-                f"{sidecar[part]['size']}. Keep the files of one export together."
+                f"{sidecar[part].get('size')}. Keep the files of one export together."
             )
     if digest(file) != sidecar["sha256"]:
         raise OtherModelError(

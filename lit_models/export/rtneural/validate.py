@@ -10,8 +10,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from litmotif.bounds import read_text, require_shallow
+from litmotif.errors import DataError
+
 from .checks import CHECKS, Record
 from .errors import (
+    FormatError,
     MissingKeyError,
     NonFiniteWeightsError,
     NotJSONError,
@@ -21,6 +25,8 @@ from .errors import (
 )
 from .interpret import ACTIVATIONS
 
+MOST_VALUES = 10**8
+"""Numbers in a file: more than runs in real time anywhere."""
 ACTIVATED = ("dense", "time-distributed-dense", "conv1d", "conv2d", "activation")
 """Layers whose ``activation`` the loader follows; on others it is ignored."""
 
@@ -36,10 +42,15 @@ def read(path: Path) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise NonFiniteWeightsError(f"{path}: {constant} stands in the file; JSON has no such number.")
 
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing. Export the model again.")
     try:
-        model = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise NotJSONError(f"{path} is no JSON: {error}. Export the model again.") from error
+        model = json.loads(read_text(path), parse_constant=refuse)
+        require_shallow(model, path, MOST_VALUES)
+    except (DataError, ValueError, RecursionError) as error:  # of Python: no JSON, numbers of thousands of digits
+        if isinstance(error, FormatError):
+            raise
+        raise NotJSONError(f"{path} is no JSON of a model: {error} Export the model again.") from error
     validate(model, str(path))
     return dict(model)
 
@@ -72,7 +83,7 @@ def _layer(layer: Any, size_in: int, where: str) -> int:
     for key in ("type", "shape", "weights"):
         if key not in layer:
             raise MissingKeyError(f"{where}: the key {key!r} is missing; the loader would throw.")
-    if layer["type"] not in CHECKS:
+    if not isinstance(layer["type"], str) or layer["type"] not in CHECKS:
         raise UnknownLayerError(
             f"{where}: the loader knows no type {layer['type']!r} and would leave the layer out. It knows "
             f"{', '.join(CHECKS)}."
@@ -89,7 +100,7 @@ def _layer(layer: Any, size_in: int, where: str) -> int:
 def _activation(layer: Record, where: str) -> None:
     name = layer.get("activation", "")
     if layer["type"] in ACTIVATED:
-        if name not in ACTIVATIONS and (name != "" or layer["type"] == "activation"):
+        if (not isinstance(name, str) or name not in ACTIVATIONS) and (name != "" or layer["type"] == "activation"):
             known = ", ".join(ACTIVATIONS)
             raise UnknownActivationError(f"{where}: activation is {name!r}; the loader knows {known}, in lower case.")
     elif name not in ("", "tanh" if layer["type"] in ("lstm", "gru") else ""):
