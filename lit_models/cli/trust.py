@@ -37,11 +37,11 @@ class UntrustedError(ConfigError):
 def is_trusted(path: str) -> bool:
     """Whether a config may name a class of this dotted path; one without a dot is one of those already imported."""
     root, dot, _ = path.partition(".")
-    return not dot or root in LIBRARIES or _is_own(root)
+    return not dot or root in LIBRARIES or is_own(root)
 
 
 @cache
-def _is_own(root: str) -> bool:
+def is_own(root: str) -> bool:
     """Ours, a plug-in's, or the user's: what lies neither in the standard library nor where packages are installed."""
     groups = (group for group in entry_points().groups if group.startswith(PLUGINS))
     plugins = {point.module.partition(".")[0] for group in groups for point in entry_points(group=group)}
@@ -150,7 +150,7 @@ def require_plain_options(config: Any) -> None:
 
 def _is_own_function(value: Any) -> bool:
     path = value if isinstance(value, str) else getattr(value, CLASS, None) or getattr(value, "__module__", "")
-    return "." in f"{path}." and _is_own(str(path).partition(".")[0])
+    return "." in f"{path}." and is_own(str(path).partition(".")[0])
 
 
 def _annotations(owner: Any) -> dict[str, tuple[str, Any]]:

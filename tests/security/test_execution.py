@@ -142,7 +142,7 @@ def test_what_the_user_trusts_is_run(in_tmp, capsys):
 def test_whose_classes_a_config_may_name(path, trusted, in_tmp, monkeypatch):
     (in_tmp / "mine.py").write_text("")
     monkeypatch.syspath_prepend(str(in_tmp))
-    is_own = is_trusted.__globals__["_is_own"]
+    is_own = is_trusted.__globals__["is_own"]
     is_own.cache_clear()
     assert is_trusted(path) == trusted
     is_own.cache_clear()

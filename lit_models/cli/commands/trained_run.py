@@ -19,7 +19,7 @@ from ...core import checkpoint
 from ...core.hparams import unplain
 from ...plugins.messages import be_quiet
 from .. import configs, run_folder
-from ..trust import is_trusted
+from ..trust import is_own
 from .run_summary import test_results
 
 OFF = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
@@ -80,7 +80,7 @@ class TrainedRun:
         for key, value in options.items():
             if not key.startswith("_") and (fault := unplain(value)):
                 raise checkpoint.CheckpointError(f"{self.file}: the option {key} of its data holds {fault}.")
-        machine_bound = self.data_class.machine_bound if self.data_class else ()
+        machine_bound = getattr(self.data_class, "machine_bound", ())
         found = {key: value for key, value in options.items() if key[:1] != "_" and key not in machine_bound}
         return found | {key: value for key, value in self._given.items() if key in machine_bound and key in options}
 
@@ -105,13 +105,13 @@ class TrainedRun:
         if public or not path.is_file():
             return getattr(package, public[0]) if public else None
         named = self._config_of_data.get("class_path")
-        if not isinstance(named, str) or not is_trusted(named):
+        if not isinstance(named, str) or not is_own(named.partition(".")[0]):
             return None
         try:
             found = resolve_name(named)
         except (ImportError, AttributeError, ValueError):
             return None
-        return found if isinstance(found, type) and issubclass(found, BaseDataModule) else None
+        return found if isinstance(found, type) else None
 
     def datamodule(self) -> Any:
         """The datamodule, built anew.
