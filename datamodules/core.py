@@ -33,6 +33,24 @@ def random_stream(*keys: int) -> np.random.Generator:
     return np.random.default_rng((len(keys), *keys))
 
 
+class Place:
+    """A place in the training order, to begin at once: by whichever loader is read first.
+
+    Attributes:
+        epoch: its number.
+        batches: of this epoch that are done.
+    """
+
+    def __init__(self, epoch: int = 0, batches: int = 0) -> None:
+        self.epoch, self.batches = epoch, batches
+
+    def take(self, epoch: int) -> int:
+        """Batches to leave out of an epoch; from here on there are none."""
+        skipped = self.batches if epoch == self.epoch else 0
+        self.epoch, self.batches = 0, 0
+        return skipped
+
+
 class EpochSampler(DistributedSampler[Draw]):
     """The order of one split, a pure function of (seed, epoch).
 
@@ -74,8 +92,8 @@ class EpochSampler(DistributedSampler[Draw]):
         super().__init__(range(size), num_replicas, rank, shuffle, seed)  # type: ignore[arg-type]
         self.size, self.batch_size = size, batch_size
         self.rows = (steps or max(1, size // batch_size)) * batch_size if shuffle else size
-        self.start = 0
-        """Batches to skip, once, after a resume in the middle of an epoch."""
+        self.place = Place()
+        """Where to begin, once, after a resume."""
 
     def __len__(self) -> int:
         """Items of this rank in a whole epoch."""
@@ -83,7 +101,7 @@ class EpochSampler(DistributedSampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         """Items of this rank, each with its variant."""
-        skip, self.start = self.start * self.batch_size, 0
+        skip = self.place.take(self.epoch) * self.batch_size
         variants = random_stream(self.seed, self.epoch, 1).integers(VARIANTS, size=self.rows)
         order = self._order()
         for row in range(skip + self.rank, self.rows, self.num_replicas):
@@ -100,8 +118,8 @@ class EpochSampler(DistributedSampler[Draw]):
 class _Gathered(Dataset[Any]):
     """Adapts ``Batches`` to ``DataLoader``, and plain indices (``overfit_batches``) to draws."""
 
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+    def __init__(self, batches: Batches, place: Place) -> None:
+        self.batches, self.place = batches, place
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -120,6 +138,15 @@ class TrainLoader(DataLoader[Any]):
     The place itself travels in the state of the datamodule: Lightning gives a loader its state too late where a
     learning-rate schedule has asked for the number of batches before.
     """
+
+    def __iter__(self) -> Any:
+        """The batches, from the place on: ``overfit_batches`` has put a sampler of Lightning's in place of ours."""
+        batches = super().__iter__()
+        if not isinstance(self.sampler, EpochSampler) and isinstance(self.dataset, _Gathered):
+            place = self.dataset.place
+            for _ in range(place.take(place.epoch)):
+                next(batches)
+        return batches
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing of its own."""
@@ -164,7 +191,7 @@ class BaseDataModule(LightningDataModule):
         require_in_range(self.hparams, type(self))
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.steps_per_epoch, self.num_workers, self.seed = steps_per_epoch, num_workers, seed
-        self._resume_at = (0, 0)
+        self._place = Place()
 
     def loader(self, batches: Batches, train: bool) -> DataLoader[Any]:
         """A loader over ``batches`` in the order of ``EpochSampler``."""
@@ -174,10 +201,12 @@ class BaseDataModule(LightningDataModule):
         steps = self.steps_per_epoch if train else None
         sampler = EpochSampler(len(batches), batch, self.seed, train, steps, world, rank)
         if train:
-            (epoch, sampler.start), self._resume_at = self._resume_at, (0, 0)
-            sampler.set_epoch(epoch)  # Lightning does so too, but only after workers have begun to read ahead
+            sampler.place = self._place
+            loop: Any = self.trainer.fit_loop if self.trainer else None
+            epoch = self._place.epoch or (loop.epoch_progress.current.processed if loop else 0)
+            sampler.set_epoch(epoch)  # Lightning does so after workers have begun to read ahead
         return (TrainLoader if train else DataLoader)(
-            _Gathered(batches),
+            _Gathered(batches, self._place if train else Place()),
             batch_size=batch // world,
             sampler=sampler,
             num_workers=self.num_workers,
@@ -187,16 +216,23 @@ class BaseDataModule(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the training order: batches of this epoch that are done, without one that was cut off."""
+        """The place in the training order: batches of this epoch that are done, without a step that was cut off.
+
+        An epoch that a limit has cut off goes on where it was.
+        """
         if self.trainer is None or self.trainer.state.fn != "fit":
             return {}
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        epoch, batches = divmod(progress.processed, int(self.trainer.num_training_batches))
-        return {"epoch": epoch, "batches": batches}
+        loop: Any = self.trainer.fit_loop
+        epochs, progress = loop.epoch_progress.current, loop.epoch_loop.batch_progress
+        done, ended = progress.current.processed, epochs.processed > epochs.completed
+        if (progress.is_last_batch and done == progress.current.ready) or done >= self.trainer.num_training_batches:
+            return {"epoch": epochs.processed + (not ended), "batches": 0}
+        window = 1 if self.trainer.validating else self.trainer.accumulate_grad_batches
+        return {"epoch": epochs.processed - ended, "batches": done - done % window}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Begin there, once."""
-        self._resume_at = (state_dict.get("epoch", 0), state_dict.get("batches", 0))
+        self._place.epoch, self._place.batches = state_dict.get("epoch", 0), state_dict.get("batches", 0)
 
 
 class SplitDataModule(BaseDataModule, ABC):

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from .lightning_internals import record_step, steps_now
+from .lightning_internals import epoch_is_whole, record_step, steps_now, steps_owed
 
 Sums = dict[tuple[str, ...], tuple[Tensor, int]]
 """Sums (K,) and their weight by the K names that are logged together; nothing of it is ever changed in place."""
@@ -22,7 +22,7 @@ class _Epoch:
         number: of the epoch.
         sums: of the batches so far.
         batches: training batches of the run before the latest one.
-        before: the sums without that one, which is drawn again where an exception cuts it off.
+        before: the sums without those since the latest step, which are drawn again where an exception cuts it off.
         latest: values of its step.
     """
 
@@ -103,7 +103,8 @@ class TrainingLog(LightningModule):
         if self._epoch.number != self.trainer.current_epoch:
             self._epoch = _Epoch(self.trainer.current_epoch)
         if self._epoch.batches != done:
-            self._epoch = replace(self._epoch, batches=done, before=self._epoch.sums, latest={})
+            before = self._epoch.before if steps_owed(self.trainer) else self._epoch.sums
+            self._epoch = replace(self._epoch, batches=done, before=before, latest={})
         return self._epoch
 
     def _record(self, values: Mapping[str, Tensor | float], step: int, sync_dist: bool = False) -> None:
@@ -119,7 +120,9 @@ class TrainingLog(LightningModule):
     # ------------------------------------------------------------------ at the end of an epoch
     def on_train_epoch_end(self) -> None:
         """Log the means over all processes, and let callbacks see the values of the last step."""
-        epoch, self._epoch = self._epoch, _Epoch()
+        epoch = self._epoch
+        if epoch_is_whole(self.trainer):  # else the run that goes on adds to it
+            self._epoch = _Epoch()
         if epoch.number != self.trainer.current_epoch:
             return
         means = self._means(epoch.sums)
@@ -144,7 +147,8 @@ class TrainingLog(LightningModule):
     def save_training_log(self) -> dict[str, Any]:
         """Sums of each process (W, K, 2) float64 and their names, and the values of the latest step."""
         trainer, epoch = self.trainer, self._epoch
-        sums = epoch.sums if self.batches_so_far > epoch.batches else epoch.before
+        done = self.batches_so_far > epoch.batches and not steps_owed(trainer)
+        sums = epoch.sums if done else epoch.before
         latest = {name: float(value) for name, value in epoch.latest.items()}
         state = {"epoch": epoch.number, "latest": latest, "names": [list(names) for names in sums]}
         if not sums:

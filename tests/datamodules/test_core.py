@@ -1,12 +1,12 @@
 import pytest
 
-from datamodules.core import DataError, EpochSampler
+from datamodules.core import DataError, EpochSampler, Place
 
 
 def draws(epoch=0, start=0, **changes):
     sampler = EpochSampler(**{"size": 23, "batch_size": 4, "seed": 0, "shuffle": True} | changes)
     sampler.set_epoch(epoch)
-    sampler.start = start
+    sampler.place = Place(epoch, start)
     return list(sampler)
 
 
@@ -38,7 +38,7 @@ def test_processes_see_together_what_one_sees(world, shuffle):
 def test_a_start_in_the_middle_continues_the_order_once():
     sampler = EpochSampler(23, 4, 0, True)
     whole = list(sampler)
-    sampler.start = 3
+    sampler.place = Place(0, 3)
     assert list(sampler) == whole[12:]
     assert list(sampler) == whole
 
