@@ -84,6 +84,10 @@ def checkpoint(path):
     torch.save(kept, path, _use_new_zipfile_serialization=path.stem == "archive")
 
 
+def as_json(content):
+    return lambda path: path.write_text(json.dumps(content))
+
+
 GRID = 'File type = "ooTextFile"\nObject class = "TextGrid"\n0 1 <exists> 1 "IntervalTier" "words" 0 1 1 0 1 "hello"\n'
 HISTORY = {"epoch": [1, 2], "val_loss": [0.5, None], "seconds": [1.0, 2.0]}
 RESULTS = {"success": {"value": 0.5, "random": None}}
@@ -96,7 +100,7 @@ READERS = {
     "history": (
         "history.json",
         lambda path: path.write_text(json.dumps(HISTORY)),
-        lambda p: run_summary.summarise(p.parent),
+        lambda path: run_summary.summarise(path.parent),
     ),
     "results": (
         "results.json",
