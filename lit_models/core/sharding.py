@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
 from .checkpoint import read
+from .run_paths import there
 
 
 def repeated_blocks(network: nn.Module) -> list[nn.Module]:
@@ -125,7 +126,9 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint of any strategy; nothing is restored yet."""
-        return read(self.broadcast(checkpoint_path))
+        path = Path(self.broadcast(checkpoint_path))
+        checkpoint = read(path)
+        return checkpoint | {"callbacks": there(checkpoint.get("callbacks", {}), path.absolute().parent)}
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Each process takes its shard of the weights."""

@@ -17,8 +17,8 @@ from lit_models.cli.commands.trained_run import TrainedRun
 from lit_models.cli.errors import FAILED, WRONG_REQUEST, RequestError
 from lit_models.cli.trust import is_trusted
 from lit_models.core.checkpoint import CheckpointError
+from lit_models.core.run_paths import here, there
 from lit_models.export.rtneural.sidecar import plain as in_sidecar
-from lit_models.plugins.checkpoint_io import here, there
 
 from ..cli import plain
 from ..cli.tiny import CONFIG, write
@@ -136,7 +136,7 @@ def test_what_the_user_trusts_is_run(in_tmp, capsys):
         ("importlib.import_module", False),
         ("numpy.load", False),
         ("rich.console.Console", False),
-        ("nowhere.at.all", False),
+        ("nowhere.at.all", True),
     ],
 )
 def test_whose_classes_a_config_may_name(path, trusted, in_tmp, monkeypatch):

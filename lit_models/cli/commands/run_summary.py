@@ -57,7 +57,7 @@ def test_results(run: Path) -> Results:
     """The test results of a run; empty where it was not tested."""
     path = run / "results.json"
     found = read_json(path) if path.is_file() else {}
-    rows_of = found.values() if isinstance(found, dict) else [None]
+    rows_of = [rows for name, rows in found.items() if name != OF] if isinstance(found, dict) else [None]
     if not all(isinstance(rows, dict) and all(map(_is_number, rows.values())) for rows in rows_of):
         raise DataError(f"{path}: no results of a test.", "Remove it, and test again.")
     return {
