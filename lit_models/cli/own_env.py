@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from . import configs
 from .links import named_class
 
 
@@ -25,7 +26,7 @@ def own_defaults(subcommand: str, files: Sequence[str], overrides: Sequence[str]
     of_env = getattr(owner, "of_env", ())  # a plain datamodule of Lightning's has none
     if owner is None or not of_env:
         return []
-    sources = [*(_settings(yaml.safe_load(Path(file).read_text())) for file in files), dict(_given(overrides))]
+    sources = [*(_settings(configs.read(Path(file))) for file in files), dict(_given(overrides))]
     named = [(row, source["env"]) for row, source in enumerate(sources) if "env" in source]
     if len(named) < 2 or named[-1][1] == named[-2][1]:
         return []
@@ -46,7 +47,7 @@ def _settings(config: Any) -> dict[str, Any]:
     """What a config says of the data, by the first part of the name."""
     data = config.get("data") if isinstance(config, dict) else None
     if isinstance(data, str) and Path(data).suffix in (".yaml", ".yml") and Path(data).is_file():
-        data = yaml.safe_load(Path(data).read_text())
+        data = configs.read(Path(data))
     if not isinstance(data, dict):
         return {}
     return {key: value for key, value in data.items() if key != "init_args"} | dict(data.get("init_args") or {})

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from callbacks.directions import Direction, direction_of
 from litmotif.comparison import Scores
 from litmotif.names import did_you_mean
 
+from .. import configs
 from ..errors import RequestError
 from ..run_claim import newest
 from .run_summary import test_results
@@ -62,7 +62,7 @@ def gather(paths: Sequence[Path]) -> list[Algorithm]:
         name = str(path.parent if single else path)
         algorithm = found.setdefault(name, Algorithm(name))
         for run in tested:
-            config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) or {}
+            config = configs.read(run / "config.yaml") or {}
             seed = config.get("seed_everything")
             if isinstance(seed, bool) or not isinstance(seed, int):
                 raise RequestError(f"{run / 'config.yaml'}: seed_everything is {seed}: no seed to tell runs by.")
