@@ -39,8 +39,16 @@ def drawn_seed() -> int:
 
 
 def seed_of(given: bool | int) -> int:
-    """The seed that ``--seed_everything`` asks for: itself, or one that is drawn for ``true`` and ``false``."""
-    return drawn_seed() if isinstance(given, bool) else given
+    """The seed that ``--seed_everything`` asks for: itself, or one that is drawn for ``true`` and ``false``.
+
+    Raises:
+        RequestError: NumPy takes no such seed.
+    """
+    if isinstance(given, bool):
+        return drawn_seed()
+    if not 0 <= given < 2**32:
+        raise RequestError(f"seed_everything={given}: a seed is a whole number from 0 to {2**32 - 1}.")
+    return given
 
 
 def import_public() -> None:
