@@ -6,8 +6,17 @@ import sys
 import time
 from pathlib import Path
 
+from callbacks.results import Results
+from lit_models.cli.commands.run_summary import test_results
+from lit_models.cli.run_claim import newest
+
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ("fit", "validate", "test", "predict")
+
+
+def results(run: Path) -> Results:
+    """Each metric of the newest test of a run, by row."""
+    return test_results(newest(run, "test", "results.json").parent)
 
 
 def litmotif(*arguments: str, threads: int | None = None) -> float:

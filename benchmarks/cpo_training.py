@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from command import litmotif
+from command import results as test_results
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -81,7 +82,7 @@ def main() -> None:
                 folder = (args.out / config / method / str(seed)).resolve()
                 if not (folder / "run.json").exists():
                     run(config, method, seed, folder, args.threads)
-                results = json.loads((folder / "version_0" / "results.json").read_text())
+                results = test_results(folder / "version_0")
                 rows.setdefault(method, []).append((results, json.loads((folder / "run.json").read_text()), folder))
                 limits |= {name: row["limit"] for name, row in results.items() if "limit" in row}
                 console.print(f"{config} {method} seed {seed}: return {results['return']['value']:.2f}")

@@ -7,11 +7,10 @@ clock from the first import to the table.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
-from command import litmotif
+from command import litmotif, results
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from rich.table import Table
 def fit(folder: Path, *options: str) -> tuple[dict[str, dict[str, float]], float]:
     """Run the main job; its results and its seconds."""
     seconds = litmotif("fit", "-c", "mdlm/empty_8x8", *options, f"--trainer.default_root_dir={folder}")
-    return json.loads((folder / "version_0" / "results.json").read_text()), seconds
+    return results(folder / "version_0"), seconds
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from command import litmotif
+from command import results as test_results
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
@@ -85,7 +86,7 @@ def main() -> None:
                 root = args.data.resolve() / place if place else None
                 run(config, root, seed, folder, args.threads, [f"--{o}" for o in args.options])
         runs = [folder / "version_0" for folder in folders]
-        found = [json.loads((one / "results.json").read_text()) for one in runs]
+        found = [test_results(one) for one in runs]
         times = [json.loads((folder / "run.json").read_text()) for folder in folders]
         took = ", ".join(f"{sum(t[name] for t in times) / len(times):.0f} {name}" for name in times[0])
         table = Table(title=f"midi/{config}: test, {len(found)} seeds, a run took {took.replace('_', ' ')}")

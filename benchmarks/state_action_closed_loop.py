@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from command import litmotif
+from command import litmotif, results
 from rich.console import Console
 from rich.table import Table
 
@@ -68,10 +68,10 @@ class Bench:
         kept = self.folder(name) / "run.json"
         if not kept.exists():
             seconds = self._weights(name)
-            checkpoint = f"--ckpt_path={self.folder(name) / 'version_0'}"  # the results go there, too
+            checkpoint = f"--ckpt_path={self.folder(name) / 'version_0'}"
             self._run("test", name, checkpoint, f"--data.task_episodes={self.episodes}")
-            results = json.loads((self.folder(name) / "version_0" / "results.json").read_text())
-            kept.write_text(json.dumps({"seconds": seconds, "results": results}))
+            found = results(self.folder(name) / "version_0")
+            kept.write_text(json.dumps({"seconds": seconds, "results": found}))
         return json.loads(kept.read_text())
 
     def _weights(self, name: str) -> float:
