@@ -16,7 +16,7 @@ from collections.abc import Callable
 import gymnasium
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from quiet import quiet_trainer
 from rich.console import Console
 from rich.table import Table
 
@@ -71,21 +71,11 @@ def end_to_end(config: str, updates: int) -> dict[str, float]:
     merged = yaml.safe_load(configs.find(f"cpo/{config}").read_text())
     data = datamodules.Rollouts(**merged["data"]["init_args"] | {"steps_per_epoch": updates, "val": 4, "eval_envs": 4})
     torch.manual_seed(0)
-    options = merged["model"]["init_args"] | {link: getattr(data, link) for link in data.links}
-    module = lit_models.CPO(**options)
+    module = lit_models.CPO.for_data(data, **merged["model"]["init_args"])
     collect, step = Timed(Collector, "collect"), Timed(module, "training_step")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=0,
-        ).fit(module, data)
+        quiet_trainer().fit(module, data)
     samples = data.num_envs * data.rollout_length
     whole, cpu = statistics.median(step.wall[1:]), statistics.median(step.cpu[1:])
     return {

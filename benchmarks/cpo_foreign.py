@@ -16,7 +16,8 @@ from typing import Any
 
 import gymnasium
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
+from quiet import quiet_trainer
 from rich.console import Console
 from rich.table import Table
 
@@ -61,9 +62,8 @@ def train(env: str, limit: float | None, seed: int, updates: int, num_envs: int,
         eval_envs=50,
         seed=seed,
     )
-    links = {link: getattr(data, link) for link in data.links}
-    module = lit_models.CPO(
-        **links,
+    module = lit_models.CPO.for_data(
+        data,
         cost_limits={} if limit is None else {"cost": limit},
         network={"hidden_size": 64, "num_layers": 2},
         optimizer={"lr": 1e-3, "weight_decay": 0.0},
@@ -71,17 +71,7 @@ def train(env: str, limit: float | None, seed: int, updates: int, num_envs: int,
     )
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=0,
-            default_root_dir=scratch,
-        )
+        trainer = quiet_trainer(default_root_dir=scratch)
         began = time.process_time()
         trainer.fit(module, data)
         seconds = time.process_time() - began

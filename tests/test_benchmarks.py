@@ -33,7 +33,7 @@ LONG = {"cpo_cmdp", "cpo_film", "cpo_training", "state_action_pictures", "mdlm_e
     "mutation",
 }
 """Whole trainings, or pictures of one: only their options are read here."""
-PARTS = {"command", "omnisafe_style", "random_chain"}
+PARTS = {"command", "omnisafe_style", "quiet", "random_chain"}
 """Imported by others."""
 
 

@@ -169,11 +169,18 @@ def requested(arguments: list[str]) -> tuple[list[str], list[str]]:
     named = first + named
     if named or any(token.partition("=")[0] in ("--model", "--data") for token in rest):
         return named, rest
-    for token, behind in zip(rest, [*rest[1:], ""], strict=False):
-        key, given, value = token.partition("=")
-        if key == "--ckpt_path" and (left := _left_by(Path(value if given else behind))):
+    for key, value in options(rest):
+        if key == "--ckpt_path" and (left := _left_by(Path(value))):
             return [str(left)], rest
     return [], rest
+
+
+def options(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Keys and values of ``--KEY=VALUE`` and ``--KEY VALUE``; the value is empty where none stands behind."""
+    for token, behind in zip(tokens, [*tokens[1:], ""], strict=False):
+        key, given, value = token.partition("=")
+        if key.startswith("--"):
+            yield key, value if given else behind
 
 
 def _left_by(run: Path) -> Path | None:
@@ -201,7 +208,7 @@ def require_one_experiment(files: Sequence[Path]) -> None:
 
 def _classes_of_experiment(path: Path) -> tuple[str, str] | None:
     """Module and data of a config that says with which seed or trainer they run; None for what is laid over one."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read(path)
     parts = [content.get(part) for part in ("model", "data")]
     classes = [
         str(part.get("class_path")).rpartition(".")[2]

@@ -44,10 +44,9 @@ def named_class(part: str, files: Sequence[str], overrides: Sequence[str]) -> ty
 def _class_paths(part: str, files: Sequence[str], overrides: Sequence[str]) -> Iterator[str]:
     for file in files:
         yield from _named(configs.read(Path(file)).get(part))
-    for token, behind in zip(overrides, [*overrides[1:], ""], strict=False):
-        key, given, value = token.partition("=")
+    for key, value in configs.options(overrides):
         if key in (f"--{part}", f"--{part}.class_path"):
-            yield from _named(value if given else behind)
+            yield from _named(value)
 
 
 def _named(value: Any) -> Iterator[str]:

@@ -55,8 +55,7 @@ def _settings(config: Any) -> dict[str, Any]:
 
 def _given(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """The same of ``--data.NAME=value`` and ``--data.NAME value``."""
-    for token, behind in zip(overrides, [*overrides[1:], ""], strict=False):
-        key, given, value = token.partition("=")
+    for key, value in configs.options(overrides):
         if key.startswith("--data."):
             name = key.removeprefix("--data.").removeprefix("init_args.")
-            yield name.partition(".")[0].removesuffix("+"), value if given else behind
+            yield name.partition(".")[0].removesuffix("+"), value

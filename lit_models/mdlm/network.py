@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from litmotif.batches.plans import Observation
 
 from ..layers.dit import DiTBlock, KeyValue, Modulations, TimeEmbedding, modulate
+from ..layers.sizes import TransformerSizes
 from .observation import ObservationTokens, Positions
 
 NUM_ACTIONS = 7
@@ -25,15 +26,10 @@ MASK = 8
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(TransformerSizes):
     """Sizes of ``PlanDiT``, and what it is told.
 
     Attributes:
-        hidden_size: token width D.
-        num_layers: DiT blocks.
-        num_heads: attention heads.
-        mlp_ratio: width of the perceptrons over ``hidden_size``.
-        dropout: rate in the blocks.
         crop_border: drop the outermost ring of cells, the outer wall of a full view.
         skip_empty: give no token to empty cells; where nothing is said of a cell, it is empty.
         positions: place cells by column and row (``absolute``), by steps ahead of and beside the agent
@@ -41,11 +37,6 @@ class Network:
         time_conditioning: show t to the plan's adaLN (not needed in theory: arXiv:2409.02908).
     """
 
-    hidden_size: int = 128
-    num_layers: int = 4
-    num_heads: int = 4
-    mlp_ratio: float = 4.0
-    dropout: float = 0.0
     crop_border: bool = False
     skip_empty: bool = False
     positions: Positions = "absolute"

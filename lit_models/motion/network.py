@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from litmotif.errors import ArgumentError
 
 from ..layers.dit import DiTBlock, Modulations, TimeEmbedding, modulate
+from ..layers.sizes import TransformerSizes
 
 
 def sinusoids(length: int, size: int) -> Tensor:
@@ -80,15 +81,10 @@ class AudioEncoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(TransformerSizes):
     """Sizes of ``MotionTransformer``.
 
     Attributes:
-        hidden_size: token width D.
-        num_layers: blocks.
-        num_heads: attention heads; divides D.
-        mlp_ratio: width of the perceptrons over D.
-        dropout: rate in the blocks.
         frames_per_token: P frames that one token tells of, 1 or even; attention is over T / P tokens. Tokens overlap in
             what they predict: two make each frame, so that motion goes on smoothly from one to the next.
         text_token: let frames also attend to the text, as a token of its own (Tevet et al., arXiv:2209.14916).
@@ -99,11 +95,6 @@ class Network:
         ValueError: an odd number of frames above 1 for a token.
     """
 
-    hidden_size: int = 128
-    num_layers: int = 4
-    num_heads: int = 4
-    mlp_ratio: float = 4.0
-    dropout: float = 0.0
     frames_per_token: int = 1
     text_token: bool = False
     audio_layers: int = 3

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from litmotif.errors import ArgumentError
 
 from ..layers.dit import TimeEmbedding
+from ..layers.sizes import TransformerSizes
 
 Attention = Literal["causal", "full"]
 
@@ -37,26 +38,16 @@ def attention_mask(length: int, attention: Attention) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(TransformerSizes):
     """Sizes of ``StateActionTransformer``.
 
     Attributes:
-        hidden_size: token width D.
-        num_layers: blocks.
-        num_heads: attention heads; divides D.
-        mlp_ratio: width of the perceptrons over D.
-        dropout: rate in attention, perceptrons and behind both.
         attention: ``causal``: actions see the past alone, states see no action; ``full``: all see all.
 
     Raises:
         ValueError: the heads do not divide the width.
     """
 
-    hidden_size: int = 128
-    num_layers: int = 4
-    num_heads: int = 4
-    mlp_ratio: float = 4.0
-    dropout: float = 0.0
     attention: Attention = "causal"
 
     def __post_init__(self) -> None:

@@ -60,10 +60,11 @@ class Compare(Command):
         console().print(reached_table(algorithms, metrics, reached))
         if len(algorithms) > 1:
             console().print(pairs_table(pairs, adjusted))
-        for remark in remarks(algorithms, len(adjusted)):
+        said = remarks(algorithms, len(adjusted))
+        for remark in said:
             print(remark)
         if out is not None:
-            write_json(out / "compare.json", _plain(algorithms, metrics, reached, pairs, adjusted))
+            write_json(out / "compare.json", _plain(algorithms, metrics, reached, pairs, adjusted) | {"remarks": said})
             with atomic(out / "compare.png") as file:
                 columns = {m: {one.name: one.values(m)[:, 0] for one in algorithms} for m in metrics}
                 draw_comparison(columns, reached, metrics).savefig(file, format="png", dpi=110)
@@ -172,5 +173,4 @@ def _plain(
         "directions": dict(metrics),
         "interquartile_mean": reached,
         "tests": tests,
-        "remarks": remarks(algorithms, len(adjusted)),
     }

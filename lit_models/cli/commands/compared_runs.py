@@ -1,5 +1,6 @@
 """Compared runs: tested runs by algorithm and seed, what they were judged on, and which of their metrics tell."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,22 +56,25 @@ def gather(paths: Sequence[Path]) -> list[Algorithm]:
     for path in paths:
         single = (path / "config.yaml").is_file()
         runs = [path] if single else sorted(file.parent for file in path.rglob("config.yaml") if _is_run(file.parent))
-        tested = [run for run in sorted(runs, key=lambda run: run.stat().st_mtime) if _results(run)]
+        reached = {run: _reached(run) for run in sorted(runs, key=lambda run: run.stat().st_mtime)}
+        tested = {run: values for run, values in reached.items() if values}
         if not tested:
             why = "no run folder is there" if not runs else "no run there was tested: litmotif test --ckpt_path RUN"
             raise RequestError(f"{path}: {why}.")
         name = str(path.parent if single else path)
         algorithm = found.setdefault(name, Algorithm(name))
-        for run in tested:
+        for run, values in tested.items():
             config = configs.read(run / "config.yaml") or {}
             seed = config.get("seed_everything")
             if isinstance(seed, bool) or not isinstance(seed, int):
                 raise RequestError(f"{run / 'config.yaml'}: seed_everything is {seed}: no seed to tell runs by.")
-            algorithm.runs[seed], algorithm.results[seed] = run, _results(run)
+            algorithm.runs[seed], algorithm.results[seed] = run, values
             algorithm.data = _data(config)
-    shared = Path(*_common_parts([Path(name).parts for name in found]))
-    for algorithm in found.values():
-        algorithm.name = str(Path(algorithm.name).relative_to(shared)) if len(found) > 1 else algorithm.name
+    if len(found) > 1:
+        places = [Path(name).absolute() for name in found]
+        shared = os.path.commonpath([place.parent for place in places])
+        for place, algorithm in zip(places, found.values(), strict=True):
+            algorithm.name = str(place.relative_to(shared))
     return list(found.values())
 
 
@@ -78,7 +82,7 @@ def _is_run(folder: Path) -> bool:
     return (folder / "checkpoints").is_dir() or (folder / "results.json").is_file()
 
 
-def _results(run: Path) -> dict[str, float]:
+def _reached(run: Path) -> dict[str, float]:
     found = test_results(newest(run, "test", "results.json").parent)
     return {name: rows["value"] for name, rows in found.items() if np.isfinite(rows.get("value", np.nan))}
 
@@ -87,15 +91,6 @@ def _data(config: dict[str, Any]) -> dict[str, Any]:
     data = config.get("data") or {}
     options = {key: value for key, value in (data.get("init_args") or {}).items() if key not in FREE}
     return {"class_path": data.get("class_path"), **options}
-
-
-def _common_parts(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    together = []
-    for parts in zip(*(path[:-1] for path in paths), strict=False):
-        if len(set(parts)) > 1:
-            break
-        together.append(parts[0])
-    return tuple(together)
 
 
 def require_alike(algorithms: Sequence[Algorithm], allowed: Sequence[str]) -> None:
