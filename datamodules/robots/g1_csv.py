@@ -3,7 +3,6 @@
 Another robot has as many angles as joints.
 """
 
-import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -14,9 +13,10 @@ import numpy as np
 import roma
 from torch import Tensor
 
+from litmotif.bounds import read_json
 from litmotif.errors import DataError
 
-from ..files.checks import floats, one_fps, quaternions, read_text
+from ..files.checks import floats, one_fps, quaternions
 from .kinematics import KinematicTree, g1
 from .recording import Recording
 
@@ -120,7 +120,7 @@ def _manifest_fps(path: Path) -> object:
         manifest = folder / "manifest.json"
         if manifest.is_file():
             try:
-                return json.loads(read_text(manifest))["clips"][path.stem]["fps"]
+                return read_json(manifest)["clips"][path.stem]["fps"]
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{manifest}: no clips.{path.stem}.fps ({error}). Add it, or give data.source_fps=..."

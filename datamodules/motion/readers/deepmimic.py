@@ -3,17 +3,17 @@
 Duration (s), root x y z (m), then rotations as quaternions w x y z, or as an angle (rad) about z for knees and elbows.
 """
 
-import json
 from pathlib import Path
 
 import roma
 import torch
 from torch import Tensor
 
+from litmotif.bounds import read_json
 from litmotif.geometry.rotations import slerp
 
 from ...core import DataError
-from ...files.checks import beginning, floats, one_fps, read_text
+from ...files.checks import beginning, floats, one_fps
 from ..clip import Clip
 from ..skeleton import layout
 from .bvh import whole
@@ -34,7 +34,7 @@ def read(path: str | Path, name: str | None = None, fps: float | None = None) ->
     """
     path = Path(path)
     try:
-        frames = json.loads(read_text(path))["Frames"]
+        frames = read_json(path)["Frames"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: no JSON with Frames ({error}).") from error
     ragged = next((row for row, frame in enumerate(frames) if len(frame) != COLUMNS), None)

@@ -1,7 +1,6 @@
 """Emotion-annotated MIDI: VGMIDI (Ferreira & Whitehead 2019) and EMOPIA (Hung et al. 2021)."""
 
 import csv
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from litmotif.bounds import read_json
 from litmotif.errors import DataError
 
 from ..chords import parse_chord
@@ -72,7 +72,7 @@ def _rated_in_books(books: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """Mean traces by the stem of the MIDI file."""
     rated: dict[str, dict[str, Any]] = {}
     for book in books:
-        content = json.loads(book.read_text(encoding="utf-8"))
+        content = read_json(book)
         for key in ("annotations", "pieces"):
             if key not in content:
                 raise DataError(f"{book.name}: no {key}; there are {', '.join(content)}.")

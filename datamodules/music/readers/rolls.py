@@ -1,6 +1,5 @@
 """Piano rolls of polyphonic music with their standard splits (Boulanger-Lewandowski et al. 2012)."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litmotif.bounds import read_json
 from litmotif.errors import DataError
 
 from ..song import KEYS, LOWEST_KEY, Song, Split
@@ -72,7 +72,7 @@ def _parts(source: Source) -> Iterator[tuple[Split, Any, str]]:
     mat = source.path.suffix.lower() == ".mat"
     keys = _MAT if mat else _JSON
     try:
-        content = _mat(source.path) if mat else json.loads(source.path.read_text(encoding="utf-8"))
+        content = _mat(source.path) if mat else read_json(source.path)
     except Exception as error:  # SciPy raises what it likes
         kind = type(error).__name__
         raise DataError(f"{source.name}: cannot be read ({kind}: {error}). Copy it again, or leave it out.") from error

@@ -3,7 +3,6 @@
 A state of other names is asked for by ``state_keys``.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import torch
 from torch import Tensor
 
 from litmotif.arrays import allowance
+from litmotif.bounds import read_json
 
 from ...core import DataError
 from ...files.broken import MAX_BAD, Tally
-from ...files.checks import floats, need, one_fps, optional, read_text
+from ...files.checks import floats, need, one_fps, optional
 from ...robots.recording import Recording, Slice
 
 INFO = Path("meta") / "info.json"
@@ -77,7 +77,7 @@ def looks_like(path: Path) -> bool:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(read_text(path / INFO))
+        info = read_json(path / INFO)
         version = info["codebase_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path / INFO}: no readable description of a LeRobot dataset ({error!r}).") from error

@@ -3,7 +3,6 @@
 Or ``data_format: arrow``: a folder a number ``k`` with Arrow files of T + 1 rows, the last action of which is padding.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from litmotif.arrays import allowance
-from litmotif.bounds import DEPTH
+from litmotif.bounds import DEPTH, read_json
 
 from ...core import DataError
 from ...files.broken import MAX_BAD, Tally
-from ...files.checks import floats, need, one_fps, optional, read_text
+from ...files.checks import floats, need, one_fps, optional
 from ...files.guard import guarded
 from ...robots.recording import Recording, Slice
 
@@ -94,7 +93,7 @@ def looks_like(path: Path) -> bool:
     if path.name != METADATA:
         return False
     try:
-        return bool(json.loads(read_text(path))["data_format"] == "arrow")
+        return bool(read_json(path)["data_format"] == "arrow")
     except (ValueError, KeyError, TypeError):
         return False
 
